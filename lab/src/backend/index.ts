@@ -1,0 +1,2 @@
+/** @file Which device runs the tensors. */
+export * from './tf.ts';

@@ -1,0 +1,3 @@
+/** @file The ground floor: errors, random numbers by seed, progress, interruption. Imports nothing of the lab. */
+export * from './errors.ts';
+export * from './random.ts';

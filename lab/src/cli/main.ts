@@ -1,0 +1,42 @@
+/**
+ * @file `npm run lab -- COMMAND …`: finds the command, runs it, and turns its errors into a sentence and an exit status.
+ * 0: done; 1: the command says no (a check failed); 2: bad arguments or bad input; 130: interrupted.
+ */
+import { LabError, messageOf } from '../base/index.ts';
+import { helpText, readArguments, type Command } from './command.ts';
+
+const commands: readonly Command[] = [];
+
+function overview(): string {
+  const width = Math.max(...commands.map((c) => c.name.length));
+  return [
+    'npm run lab -- COMMAND [options]',
+    '',
+    ...commands.map((c) => `  ${c.name.padEnd(width)}  ${c.summary}`),
+    '',
+    'npm run lab -- COMMAND --help explains one of them.',
+  ].join('\n');
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const [name, ...rest] = args;
+  if (name === undefined || name === '--help' || name === 'help') {
+    console.log(overview());
+    return name === undefined ? 2 : 0;
+  }
+  const command = commands.find((c) => c.name === name);
+  if (!command) throw new LabError(`There is no command '${name}'.\n\n${overview()}`);
+  const { values, positionals } = readArguments(command, rest);
+  if (values['help'] === true) {
+    console.log(helpText(command));
+    return 0;
+  }
+  return command.run(values, positionals);
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  console.error(error instanceof LabError || error instanceof RangeError ? messageOf(error) : error);
+  process.exitCode = 2;
+}
