@@ -1,0 +1,5 @@
+/** @file Corpora: where text comes from, and how it becomes batches of token ids. Plain typed arrays, no tensors. */
+export * from './batches.ts';
+export * from './dataset.ts';
+export * from './download.ts';
+export * from './texts.ts';

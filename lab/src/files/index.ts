@@ -1,0 +1,7 @@
+/** @file Files: where the project keeps its own, strict text, safetensors, saves that are whole or not there. */
+export * from './atomic.ts';
+export * from './dtypes.ts';
+export { parseSafetensors, readSafetensors, serializeSafetensors, writeSafetensors } from './safetensors.ts';
+export type { ReadOptions, Safetensors, WriteOptions } from './safetensors.ts';
+export * from './project.ts';
+export * from './text.ts';

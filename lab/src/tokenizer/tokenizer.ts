@@ -1,0 +1,29 @@
+/** @file What every tokenizer is: a two-way dictionary between text and integers 0 … vocabSize − 1. */
+import { LabError } from '../base/index.ts';
+import { CharacterTokenizer } from './characters.ts';
+
+/** A tokenizer as plain data: `type` says which class reads it. */
+export interface TokenizerJSON {
+  readonly type: string;
+  readonly [field: string]: unknown;
+}
+
+export interface Tokenizer {
+  readonly vocabSize: number;
+  /** @throws LabError when the text cannot be written in this vocabulary. */
+  encode(text: string): Int32Array;
+  /** @throws RangeError for an id outside 0 … vocabSize − 1. */
+  decode(ids: ArrayLike<number>): string;
+  toJSON(): TokenizerJSON;
+}
+
+/**
+ * The tokenizer that `toJSON` described.
+ *
+ * @throws LabError when the data describe none that is known here.
+ */
+export function tokenizerFromJSON(json: unknown): Tokenizer {
+  const type = typeof json === 'object' && json !== null && 'type' in json ? json.type : undefined;
+  if (type === 'characters') return CharacterTokenizer.fromJSON(json);
+  throw new LabError(`There is no tokenizer of type ${JSON.stringify(type)}; known: "characters".`);
+}
