@@ -1,0 +1,11 @@
+/** @file Figures: plain data, drawn by Plotly in a notebook, as SVG everywhere else. */
+export * from './attention-map.ts';
+export * from './charts.ts';
+export { palette } from './figure.ts';
+export type * from './figure.ts';
+export { heatmap } from './heatmap.ts';
+export type { Grid, HeatmapOptions } from './heatmap.ts';
+export * from './live.ts';
+export * from './save.ts';
+export * from './show.ts';
+export { renderSvg } from './svg.ts';
