@@ -1,0 +1,9 @@
+/** @file The Transformer, its presets, and how it writes. */
+export * from './block.ts';
+export * from './config.ts';
+export * from './generate.ts';
+export { LearnedPositions } from './parts.ts';
+export * from './presets.ts';
+export * from './sampling.ts';
+export * from './tokens.ts';
+export * from './transformer.ts';

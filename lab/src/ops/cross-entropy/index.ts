@@ -1,0 +1,96 @@
+/**
+ * @file Cross-entropy: how many nats the right token was worth to a model that gave it probability p: −log p.
+ *
+ * Shapes: V vocabulary; any leading axes, N of them multiplied.
+ */
+import { tf, type Tensor, type Tensor1D, type Tensor2D } from '../../backend/index.ts';
+import { invariant } from '../../base/index.ts';
+import { oneHotRows } from '../one-hot.ts';
+import { withGradient } from '../with-gradient.ts';
+
+export interface CrossEntropyOptions {
+  /** Targets with this value count for nothing: padding, prompts. −100 in PyTorch; none unless told. */
+  readonly ignoreIndex?: number;
+  /** 'mean' (over the targets that count; 0 when none does), 'sum', or 'none' for the loss of every target. */
+  readonly reduction?: 'mean' | 'sum' | 'none';
+}
+
+/**
+ * log Σ exp(logits) − logits[target], with the largest logit taken out first so that nothing overflows.
+ *
+ * The gradient is softmax(logits) − onehot(target); only the logits and one number a row are kept for it, never probabilities.
+ *
+ * @param logits [..., V]
+ * @param targets [...] int32, each 0 … V − 1 or `ignoreIndex` (not checked here: the values are on the device)
+ * @returns a scalar, or [...] for reduction 'none'; nats
+ * @throws RangeError when the shapes do not belong together, or the targets are not int32.
+ */
+export function crossEntropy<T extends Tensor = tf.Scalar>(
+  logits: Tensor,
+  targets: Tensor,
+  options: CrossEntropyOptions = {},
+): T {
+  const { ignoreIndex, reduction = 'mean' } = options;
+  const vocabSize = checkShapes(logits, targets);
+  return tf.tidy(() => {
+    const flatTargets = tf.reshape(targets, [-1]) as Tensor1D;
+    const counts =
+      ignoreIndex === undefined
+        ? null
+        : (tf.cast(tf.notEqual(flatTargets, tf.scalar(ignoreIndex, 'int32')), 'float32') as Tensor1D);
+    const ids = counts ? tf.mul<Tensor1D>(flatTargets, tf.cast(counts, 'int32')) : flatTargets;
+    const losses = rowLosses(tf.reshape(logits, [-1, vocabSize]), ids); // [N]
+    const counted = counts ? tf.mul(losses, counts) : losses;
+    if (reduction === 'none') return tf.reshape(counted, targets.shape) as T;
+    if (reduction === 'sum') return tf.sum(counted) as Tensor as T;
+    return (counts ? tf.div(tf.sum(counted), tf.maximum(tf.sum(counts), 1)) : tf.mean(counted)) as Tensor as T;
+  });
+}
+
+/** The loss of every row. @param logits [N, V] @param ids [N], all in range */
+function rowLosses(logits: Tensor2D, ids: Tensor1D): Tensor1D {
+  const [rows, vocabSize] = logits.shape;
+  return withGradient<Tensor1D>([logits], (save) => {
+    const largest = tf.max(logits, -1, true);
+    const logNormalizer = tf.add(tf.log(tf.sum(tf.exp(tf.sub(logits, largest)), -1, true)), largest); // [N, 1]
+    const chosen = tf.gatherND(logits, tf.stack([tf.range(0, rows, 1, 'int32'), ids], 1)) as Tensor1D; // [N]
+    save(logits, logNormalizer, ids);
+    return {
+      value: tf.sub(tf.reshape(logNormalizer, [rows]), chosen),
+      gradient: (dy, [savedLogits, savedNormalizer, savedIds]) => {
+        const probabilities = tf.exp(tf.sub(savedLogits!, savedNormalizer!));
+        const onehot = oneHotRows(savedIds as Tensor1D, vocabSize);
+        return [tf.mul(tf.sub(probabilities, onehot), tf.reshape(dy, [rows, 1]))];
+      },
+    };
+  });
+}
+
+/** The mean loss in plain tensor operations, differentiated by the tape: what `crossEntropy` is tested against. */
+export function crossEntropyReference(logits: Tensor, targets: Tensor): tf.Scalar {
+  return tf.tidy(() => {
+    const vocabSize = logits.shape.at(-1)!;
+    const onehot = oneHotRows(tf.reshape(targets, [-1]), vocabSize);
+    return tf
+      .logSoftmax(tf.reshape(logits, [-1, vocabSize]))
+      .mul(onehot)
+      .sum()
+      .neg()
+      .div(targets.size) as tf.Scalar;
+  });
+}
+
+function checkShapes(logits: Tensor, targets: Tensor): number {
+  const vocabSize = logits.shape.at(-1);
+  invariant(
+    vocabSize !== undefined && vocabSize >= 2,
+    () => `crossEntropy: logits must be [..., V] with V ≥ 2, got [${logits.shape}]`,
+  );
+  const rows = logits.shape.slice(0, -1);
+  invariant(
+    rows.join() === targets.shape.join(),
+    () => `crossEntropy: logits are [${logits.shape}], so targets must be [${rows}], got [${targets.shape}]`,
+  );
+  invariant(targets.dtype === 'int32', () => `crossEntropy: targets must be int32 token ids, got ${targets.dtype}`);
+  return vocabSize;
+}
