@@ -3,3 +3,11 @@
  */
 export * from './base/index.ts';
 export * from './backend/index.ts';
+export * from './files/index.ts';
+export * from './ops/index.ts';
+export * from './nn/index.ts';
+export * from './attention/index.ts';
+export * from './model/index.ts';
+export * from './tokenizer/index.ts';
+export * from './data/index.ts';
+export * from './plot/index.ts';
