@@ -3,6 +3,8 @@
  */
 export * from './base/index.ts';
 export * from './backend/index.ts';
+export * from './ops/matmul/index.ts';
+export { FLAVOURS, KernelPool, runnableFlavours, wasmKernelNames, type Flavour } from './ops/wasm/index.ts';
 export * from './files/index.ts';
 export * from './ops/index.ts';
 export * from './nn/index.ts';

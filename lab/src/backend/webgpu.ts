@@ -1,0 +1,116 @@
+/**
+ * @file The GPU through WebGPU: the npm package `webgpu` brings Dawn, Chrome's implementation, into Node.
+ */
+import { createRequire } from 'node:module';
+import * as tf from '@tensorflow/tfjs';
+import { LabError, messageOf } from '../base/index.ts';
+import { firstLine, Unavailable, type Backend, type LaunchOptions, type RunningBackend } from './device.ts';
+import { installKernels, removeKernels } from './hooks.ts';
+import { hasVulkanLoader, useSoftwareGpu } from './software-gpu.ts';
+
+/** The few members of WebGPU's objects that are used here (the full types live in the browser's library of types). */
+interface Adapter {
+  readonly features: ReadonlySet<string>;
+  readonly limits: Readonly<Record<string, number>>;
+  readonly info: Readonly<Record<'vendor' | 'architecture' | 'device' | 'description', string>>;
+  requestDevice(descriptor: object): Promise<GpuDevice>;
+}
+interface GpuDevice {
+  destroy(): void;
+  addEventListener(type: 'uncapturederror', listener: (event: { error: { message: string } }) => void): void;
+}
+interface Gpu {
+  requestAdapter(options: object): Promise<Adapter | null>;
+}
+
+/** Features that TensorFlow.js or the lab's own kernels can use, asked for where the adapter has them. */
+const FEATURES = ['timestamp-query', 'bgra8unorm-storage', 'shader-f16', 'subgroups'];
+const LIMITS = [
+  'maxComputeWorkgroupStorageSize',
+  'maxComputeWorkgroupsPerDimension',
+  'maxStorageBufferBindingSize',
+  'maxStorageBuffersPerShaderStage',
+  'maxBufferSize',
+  'maxComputeWorkgroupSizeX',
+  'maxComputeInvocationsPerWorkgroup',
+];
+const SOFTWARE = /swiftshader|llvmpipe|lavapipe|softpipe|basic render|\bcpu\b/i;
+const NO_GPU = 'no GPU was found (Dawn needs a Vulkan, Metal or Direct3D 12 driver)';
+const NO_VULKAN = 'no GPU driver was found (there is no libvulkan.so.1; the package of your GPU driver brings it)';
+
+/** Kept alive for good: if Dawn's root object is collected, the process aborts or hangs. */
+const kept: Gpu[] = [];
+
+/** Loads Dawn and puts WebGPU's names where TensorFlow.js looks for them. */
+async function loadDawn(): Promise<Gpu> {
+  const { create, globals } = await import('webgpu').catch((error: unknown) => {
+    throw new Unavailable(`the npm package webgpu cannot be loaded (${firstLine(messageOf(error))})`);
+  });
+  Object.assign(globalThis, globals);
+  const gpu = create(['enable-dawn-features=vulkan_enable_f16_on_nvidia']) as unknown as Gpu;
+  kept.push(gpu);
+  Object.defineProperty(globalThis, 'navigator', { value: { gpu, userAgent: 'node' }, configurable: true, writable: true });
+  return gpu;
+}
+
+async function findAdapter(gpu: Gpu, softwareGpu: boolean): Promise<{ adapter: Adapter; name: string; software: boolean }> {
+  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' }).catch(() => null);
+  if (!adapter) throw new Unavailable(NO_GPU);
+  const { vendor, architecture, device, description } = adapter.info;
+  const name = description || [vendor, architecture, device].filter(Boolean).join(' ') || 'unnamed GPU';
+  const software = SOFTWARE.test(`${device} ${description} ${architecture}`);
+  if (software && !softwareGpu) {
+    throw new Unavailable(`there is only a software GPU (${name}), slower than wasm; LAB_SOFTWARE_GPU=1 takes it all the same`);
+  }
+  return { adapter, name, software };
+}
+
+/** An error of the GPU arrives long after the call that caused it and would otherwise leave wrong numbers behind in silence. */
+function reportErrors(device: GpuDevice): void {
+  device.addEventListener('uncapturederror', ({ error }) => {
+    const failure = new LabError(`The GPU refused an operation, and its result is wrong: ${error.message}`);
+    setImmediate(() => {
+      throw failure;
+    });
+  });
+}
+
+async function openDevice(adapter: Adapter): Promise<GpuDevice> {
+  const device = await adapter.requestDevice({
+    requiredFeatures: FEATURES.filter((feature) => adapter.features.has(feature)),
+    requiredLimits: Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit]])),
+  });
+  reportErrors(device);
+  return device;
+}
+
+export const webgpu: Backend = {
+  name: 'webgpu',
+  async launch({ softwareGpu, threads }: LaunchOptions): Promise<RunningBackend> {
+    if (softwareGpu) useSoftwareGpu();
+    else if (!hasVulkanLoader()) throw new Unavailable(NO_VULKAN); // Dawn would write a warning of its own
+    const { adapter, name, software } = await findAdapter(await loadDawn(), softwareGpu);
+    const device = await openDevice(adapter);
+    // A process that ends while the device still works on something would end in a segmentation fault.
+    const destroy = (): void => device.destroy();
+    process.once('exit', destroy);
+    const { WebGPUBackend } = createRequire(import.meta.url)('@tensorflow/tfjs-backend-webgpu') as {
+      WebGPUBackend: new (device: GpuDevice, info: object) => tf.KernelBackend;
+    };
+    if (tf.findBackendFactory('webgpu')) tf.removeBackend('webgpu');
+    tf.registerBackend('webgpu', () => new WebGPUBackend(device, adapter.info));
+    if (!(await tf.setBackend('webgpu'))) throw new Unavailable(`TensorFlow.js could not use the GPU ${name}`);
+    await installKernels({ name: 'webgpu', threads });
+    return {
+      device: software ? `${name} (software)` : name,
+      threads: 1,
+      accelerated: !software,
+      async stop() {
+        await removeKernels();
+        tf.removeBackend('webgpu');
+        process.off('exit', destroy);
+        destroy();
+      },
+    };
+  },
+};

@@ -1,0 +1,41 @@
+/**
+ * @file Starts the pool and registers the kernels when the wasm backend starts.
+ */
+import { LabError } from '../../base/index.ts';
+import { onBackendStart, tf, wasmHeap, type WasmBackend } from '../../backend/index.ts';
+import { FLAVOURS, flavourWords, runnableFlavours, type Flavour } from './flavour.ts';
+import { registerWasmKernels, wasmKernelNames } from './kernels.ts';
+import { KernelPool } from './pool.ts';
+
+/** LAB_WASM_FLAVOUR=stock keeps TensorFlow.js's own kernels wherever it has one, as a baseline to measure against. */
+const STOCK = 'stock';
+
+/** The best flavour that runs here, or the one that LAB_WASM_FLAVOUR asks for (to compare them). */
+function chooseFlavour(shared: boolean): Flavour | undefined {
+  const runnable = runnableFlavours(shared);
+  const wanted = process.env['LAB_WASM_FLAVOUR'];
+  if (!wanted || wanted === STOCK) return runnable[0];
+  const found = runnable.find((flavour) => flavour === wanted);
+  if (found) return found;
+  const known = (FLAVOURS as readonly string[]).includes(wanted);
+  throw new LabError(`LAB_WASM_FLAVOUR: ${wanted} ${known ? 'does not run here' : 'is not a flavour'}. Here run: ${runnable.join(', ')}.`);
+}
+
+onBackendStart('wasm', async ({ threads }) => {
+  const { shared } = wasmHeap();
+  const flavour = chooseFlavour(shared);
+  if (!flavour) return { description: 'no SIMD, stock kernels', operations: [], remove: async () => {} };
+  const backend = tf.backend() as unknown as WasmBackend;
+  const pool = new KernelPool(backend.wasm, flavour, threads);
+  const stock = process.env['LAB_WASM_FLAVOUR'] === STOCK;
+  const unregister = registerWasmKernels({ backend, pool }, stock);
+  return {
+    description: stock ? "TensorFlow.js's own kernels" : flavourWords[flavour],
+    threads: pool.threads,
+    operations: stock ? [] : wasmKernelNames(),
+    async remove() {
+      unregister();
+      await pool.stop();
+    },
+  };
+});

@@ -1,0 +1,45 @@
+/**
+ * @file The module that every thread instantiates on the shared heap: the parallel loop and all kernels.
+ * It has no data of its own in memory (the heap belongs to TensorFlow.js); kernels.mjs checks that.
+ */
+import { addParts, multiply, usePackingSpace, packingSpace } from '../matmul/gemm.as';
+import { multiplyRows } from '../matmul/vector.as';
+import { binary, unary } from './elementwise.as';
+import { addSegments, gatherRows, rearrange } from './layout.as';
+import {
+  ADD_PARTS, ADD_SEGMENTS, BINARY, GATHER_ROWS, MULTIPLY, MULTIPLY_ROWS, REARRANGE, REDUCE_ROWS, SOFTMAX, SUM_COLUMNS, UNARY,
+} from './operations';
+import { useControlBlock } from './parallel.as';
+import { reduceRows, softmax, sumColumns } from './rows.as';
+import { CONSTANT_BYTES, useConstants } from './vectors.as';
+
+export { submit, work } from './parallel.as';
+// The tiles are exported lest the compiler inline them, which would cost half their speed.
+export { COLUMNS, ROWS, tileAdd, tileSet } from '../matmul/tile.as';
+
+/** Bytes of working space that each thread needs. */
+export function workspace(): i32 { return CONSTANT_BYTES + packingSpace(); }
+
+/** Called once in every thread. */
+export function initialize(controlBlock: usize, workspaceStart: usize): void {
+  useControlBlock(controlBlock);
+  useConstants(workspaceStart);
+  usePackingSpace(workspaceStart + <usize>CONSTANT_BYTES);
+}
+
+/** One chunk of one operation. */
+export function run(operation: i32, chunk: i32): void {
+  switch (operation) {
+    case MULTIPLY: multiply(chunk); break;
+    case MULTIPLY_ROWS: multiplyRows(chunk); break;
+    case ADD_PARTS: addParts(chunk); break;
+    case BINARY: binary(chunk); break;
+    case UNARY: unary(chunk); break;
+    case SOFTMAX: softmax(chunk); break;
+    case REDUCE_ROWS: reduceRows(chunk); break;
+    case SUM_COLUMNS: sumColumns(chunk); break;
+    case REARRANGE: rearrange(chunk); break;
+    case GATHER_ROWS: gatherRows(chunk); break;
+    case ADD_SEGMENTS: addSegments(chunk); break;
+  }
+}

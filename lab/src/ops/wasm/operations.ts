@@ -1,0 +1,36 @@
+/**
+ * @file The numbers by which JavaScript (pool.ts) and the kernels (kernels.as.ts) name an operation to each other.
+ * Both sides compile this very file.
+ */
+export const MULTIPLY = 0;
+export const ADD_PARTS = 1;
+export const BINARY = 2;
+export const UNARY = 3;
+export const SOFTMAX = 4;
+export const REDUCE_ROWS = 5;
+export const SUM_COLUMNS = 6;
+export const REARRANGE = 7;
+export const GATHER_ROWS = 8;
+export const ADD_SEGMENTS = 9;
+export const MULTIPLY_ROWS = 10;
+
+/** What BINARY computes. */
+export const ADD = 0;
+export const SUBTRACT = 1;
+export const MULTIPLY_ELEMENTS = 2;
+export const DIVIDE = 3;
+export const SQUARED_DIFFERENCE = 4;
+
+/** What UNARY computes. */
+export const EXP = 0;
+export const TANH = 1;
+export const SQRT = 2;
+export const RSQRT = 3;
+export const SQUARE = 4;
+export const NEGATE = 5;
+export const SIGMOID = 6;
+
+/** What REDUCE_ROWS computes of each row. */
+export const ROW_SUM = 0;
+export const ROW_MEAN = 1;
+export const ROW_MAX = 2;
