@@ -13,3 +13,4 @@ export * from './model/index.ts';
 export * from './tokenizer/index.ts';
 export * from './data/index.ts';
 export * from './plot/index.ts';
+export * from './train/index.ts';

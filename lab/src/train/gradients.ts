@@ -1,0 +1,76 @@
+/**
+ * @file One batch, or several small ones that count as one, turned into a loss and the gradients of the parameters.
+ */
+import { tf, type Scalar, type Tensor, type Tensor2D, type Tensor3D, type Variable } from '../backend/index.ts';
+import { invariant, LabError } from '../base/index.ts';
+import type { Batch } from '../data/index.ts';
+
+/** What can be trained: a Transformer, or anything else that turns token ids into logits. */
+export interface Trainable {
+  readonly training: boolean;
+  /** [B, T] → [B, T, V] */
+  forward(tokens: Tensor2D): Tensor3D;
+  namedParameters(): ReadonlyMap<string, Variable>;
+  train(): unknown;
+  eval(): unknown;
+  /** How it was made, for checkpoints. */
+  readonly config?: object;
+  /** Its parts by path: where random numbers (dropout) are looked for. */
+  namedModules?(): Iterable<readonly [path: string, module: object]>;
+}
+
+/** Mean over the tokens of −log p(target), or what a reader puts in its place: logits [B, T, V], targets [B, T]. */
+export type LossFunction = (logits: Tensor3D, targets: Tensor2D) => Scalar;
+
+export interface LossAndGradients {
+  readonly loss: Scalar;
+  readonly gradients: Map<string, Tensor>;
+}
+
+/** The batch's ids as tensors: [B, T] each. */
+export function batchTensors({ inputs, targets, batchSize, contextLength }: Batch): { inputs: Tensor2D; targets: Tensor2D } {
+  const shape: [number, number] = [batchSize, contextLength];
+  return { inputs: tf.tensor2d(inputs, shape, 'int32'), targets: tf.tensor2d(targets, shape, 'int32') };
+}
+
+/**
+ * The mean loss of the batches and its gradients. Each batch's intermediate results are freed before the next one starts, so
+ * n small batches take the memory of one. Call it in a tidy.
+ */
+export function lossAndGradients(model: Trainable, batches: readonly Batch[], lossOf: LossFunction): LossAndGradients {
+  invariant(batches.length > 0, 'lossAndGradients: no batch was given');
+  const parameters = [...model.namedParameters()].filter(([, variable]) => variable.trainable);
+  if (parameters.length === 0) throw new LabError('There is nothing to train: every parameter of the model is frozen.');
+  let sums = batchGradients(model, batches[0]!, lossOf, parameters);
+  for (const batch of batches.slice(1)) {
+    sums = tf.tidy(() => {
+      const more = batchGradients(model, batch, lossOf, parameters);
+      const gradients = mapTensors(sums.gradients, (sum, path) => sum.add(more.gradients[path]!));
+      return { loss: sums.loss.add(more.loss), gradients };
+    });
+  }
+  const n = batches.length;
+  const loss = n === 1 ? sums.loss : sums.loss.div<Scalar>(n);
+  const gradients = n === 1 ? sums.gradients : mapTensors(sums.gradients, (sum) => sum.div(n));
+  return { loss, gradients: new Map(Object.entries(gradients)) };
+}
+
+/** A parameter that the loss does not depend on has no gradient. */
+function batchGradients(
+  model: Trainable,
+  batch: Batch,
+  lossOf: LossFunction,
+  parameters: readonly (readonly [path: string, variable: Variable])[],
+): { loss: Scalar; gradients: Record<string, Tensor> } {
+  return tf.tidy(() => {
+    const { inputs, targets } = batchTensors(batch);
+    const variables = parameters.map(([, variable]) => variable);
+    const { value, grads } = tf.variableGrads(() => lossOf(model.forward(inputs), targets), variables);
+    const found = parameters.filter(([, { name }]) => grads[name] !== undefined);
+    return { loss: value, gradients: Object.fromEntries(found.map(([path, { name }]) => [path, grads[name]!])) };
+  });
+}
+
+function mapTensors(tensors: Record<string, Tensor>, map: (tensor: Tensor, path: string) => Tensor): Record<string, Tensor> {
+  return Object.fromEntries(Object.entries(tensors).map(([path, tensor]) => [path, map(tensor, path)]));
+}

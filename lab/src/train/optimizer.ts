@@ -1,0 +1,20 @@
+/**
+ * @file What an optimizer is: the seam between gradients and parameters.
+ */
+import type { Tensor, Variable } from '../backend/index.ts';
+
+/** Tensors by the path of the parameter they belong to: `blocks.0.attention.query.weight`. */
+export type NamedTensors = ReadonlyMap<string, Tensor>;
+
+export interface Optimizer {
+  /** Changes the parameters. Gradients that are missing leave their parameter as it is; nothing is disposed. */
+  step(gradients: NamedTensors, learningRate: number): void;
+  /** Everything that a resumed run needs, as tensors that the caller disposes. */
+  state(): Map<string, Tensor>;
+  /** @throws RangeError when a tensor is missing or has another shape. */
+  load(state: NamedTensors): void | Promise<void>;
+  dispose(): void;
+}
+
+/** Makes the optimizer for a model's parameters: the seam `train({ optimizer })`. */
+export type OptimizerFactory = (parameters: ReadonlyMap<string, Variable>) => Optimizer;
