@@ -10,6 +10,7 @@ export * from './ops/index.ts';
 export * from './nn/index.ts';
 export * from './attention/index.ts';
 export * from './model/index.ts';
+export * from './course/index.ts';
 export * from './tokenizer/index.ts';
 export * from './data/index.ts';
 export * from './plot/index.ts';

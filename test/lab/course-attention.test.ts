@@ -1,0 +1,111 @@
+/**
+ * @file The answers of chapter 03 in the place where chapter 04 uses them: whichever of them have passed, the attention that is
+ * made of them computes what the library's does, forwards and backwards.
+ */
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import {
+  alibiBias,
+  attention,
+  expectClose,
+  findExercise,
+  Random,
+  startBackend,
+  tf,
+  theCourse,
+  Transformer,
+  type Assembly,
+  type AttentionFunction,
+  type AttentionOptions,
+} from 'lab';
+import * as solutions from '../../solutions/03-attention.ts';
+
+beforeAll(async () => {
+  await startBackend();
+});
+beforeEach(() => tf.engine().startScope());
+afterEach(() => tf.engine().endScope());
+
+function normal(seed: number, ...shape: number[]): tf.Tensor4D {
+  return tf.tensor(new Random(seed).normals(shape.reduce((a, b) => a * b)), shape as [number, number, number, number]);
+}
+
+/** The attention of these exercises' solutions, and the names of those that were called. */
+function plugged(ids: readonly string[]): { compute: AttentionFunction; called: Set<string> } {
+  const assembly: Assembly = { transformer: {}, train: {}, generate: {} };
+  const called = new Set<string>();
+  for (const id of ids) {
+    const { exercise } = findExercise(id, theCourse());
+    const watched = exercise.names.map((name) => {
+      const answer = (solutions as Record<string, unknown>)[name] as (...values: unknown[]) => unknown;
+      return [name, (...values: unknown[]) => (called.add(name), answer(...values))] as const;
+    });
+    exercise.plug?.(Object.fromEntries(watched), assembly);
+  }
+  return { compute: assembly.transformer.attention!, called };
+}
+
+const OPTIONS: Record<string, (H: number, T: number, U: number) => AttentionOptions> = {
+  plain: () => ({}),
+  causal: () => ({ causal: true }),
+  'with a scale of its own': () => ({ causal: true, scale: 0.3 }),
+  'with ALiBi': (H, T, U) => ({ causal: true, bias: alibiBias(H, T, U) }),
+  'with dropout': () => ({ causal: true, dropout: (weights) => weights.mul<tf.Tensor4D>(0.5).add(0.1) }),
+};
+
+describe.each([[['3.1']], [['3.2']], [['3.7']], [['3.1', '3.2']], [['3.1', '3.7']], [['3.2', '3.7']], [['3.1', '3.2', '3.7']]])(
+  'the attention made of %j',
+  (ids) => {
+    it.each(Object.entries(OPTIONS))('computes what the library computes: %s', async (_, optionsFor) => {
+      const { compute } = plugged(ids);
+      const sizes = [
+        [4, 4, 5, 5],
+        [6, 3, 5, 5],
+        [6, 2, 3, 7],
+        [6, 1, 1, 7],
+      ] as const;
+      for (const [H, K, T, U] of sizes) {
+        const inputs = [normal(1, 2, H, T, 8), normal(2, 2, K, U, 8), normal(3, 2, K, U, 8)] as const;
+        const options = optionsFor(H, T, U);
+        await expectClose(compute(...inputs, options), attention(...inputs, options));
+        const gradients = (f: AttentionFunction) =>
+          tf.grads((...x) => f(...(x as [tf.Tensor4D, tf.Tensor4D, tf.Tensor4D]), options).square())([...inputs]);
+        const expected = gradients(attention);
+        for (const [i, gradient] of gradients(compute).entries()) await expectClose(gradient, expected[i]);
+      }
+    });
+
+    it('runs on the answers', () => {
+      const { compute, called } = plugged(ids);
+      compute(normal(1, 2, 6, 5, 8), normal(2, 2, 3, 5, 8), normal(3, 2, 3, 5, 8), { causal: true });
+      const expected = ids.flatMap((id) => findExercise(id, theCourse()).exercise.names);
+      // Grouped queries come before the plain answer; the reader's own calls that by itself.
+      expect([...called].sort()).toEqual(expected.filter((name) => !(name === 'scaledDotProduct' && ids.includes('3.7'))).sort());
+    });
+  },
+);
+
+it.each(['learned', 'rotary', 'alibi'] as const)(
+  'gives a model with %s positions the same logits, piece by piece too',
+  async (position) => {
+    const { compute } = plugged(['3.1', '3.2', '3.7']);
+    const config = {
+      vocabSize: 11,
+      contextLength: 12,
+      layers: 2,
+      width: 24,
+      heads: 6,
+      keyValueHeads: 2,
+      position,
+      initializerStd: 0.3,
+    };
+    const theirs = new Transformer({ ...config, attention: compute });
+    const library = new Transformer(config);
+    const tokens = tf.tensor2d([[3, 1, 4, 1, 5, 9, 2, 6, 5]], [1, 9], 'int32');
+    const expected = library.forward(tokens);
+    await expectClose(theirs.forward(tokens), expected);
+    const cache = theirs.cache();
+    const pieces = tf.split(tokens, [4, 1, 3, 1], 1).map((piece) => theirs.forward(piece as tf.Tensor2D, { cache }));
+    await expectClose(tf.concat(pieces, 1), expected);
+    cache.dispose();
+  },
+);
