@@ -3,9 +3,22 @@
  * 0: done; 1: the command says no (a check failed); 2: bad arguments or bad input; 130: interrupted.
  */
 import { LabError, messageOf } from '../base/index.ts';
+import { check } from './check.ts';
 import { helpText, readArguments, type Command } from './command.ts';
+import { bench } from './bench.ts';
+import { data } from './data.ts';
+import { doctor } from './doctor.ts';
+import { sample } from './sample.ts';
+import { train } from './train.ts';
 
-const commands: readonly Command[] = [];
+const commands: readonly Command[] = [
+  doctor,
+  bench,
+  train,
+  sample,
+  data,
+  check,
+];
 
 function overview(): string {
   const width = Math.max(...commands.map((c) => c.name.length));

@@ -1,0 +1,45 @@
+/**
+ * @file `npm run bench -- NAME`: measures, beside the same on TensorFlow.js's own wasm kernels in another process.
+ */
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { LabError } from '../base/index.ts';
+import { startBackend } from '../index.ts';
+import { benchmarks, compare, formatTable, type BenchRow } from '../bench/index.ts';
+import type { Command } from './command.ts';
+
+const BASELINE = 'stock wasm';
+
+/** The same benchmark in a process of its own that leaves the lab's kernels out. */
+function measureBaseline(name: string): Promise<BenchRow[]> {
+  const main = fileURLToPath(new URL('./main.js', import.meta.url));
+  const env = { ...process.env, LAB_BACKEND: 'wasm', LAB_WASM_FLAVOUR: 'stock', LAB_THREADS: '1' };
+  return new Promise((resolve, reject) => {
+    execFile(process.execPath, [main, 'bench', name, '--json', '--alone'], { env }, (error, stdout, stderr) => {
+      if (error) reject(new LabError(`The baseline could not be measured: ${stderr.trim() || error.message}`));
+      else resolve(stdout.trim().split('\n').map((line) => JSON.parse(line) as BenchRow));
+    });
+  });
+}
+
+export const bench: Command = {
+  name: 'bench',
+  summary: 'Measures the speed of this machine with the lab, and how much faster it is than stock TensorFlow.js on wasm.',
+  usage: `${Object.keys(benchmarks).join('|')} [options]`,
+  options: {
+    json: { type: 'boolean', help: 'print one JSON object for each row' },
+    alone: { type: 'boolean', help: 'leave the baseline out' },
+  },
+  examples: ['npm run bench -- train', 'LAB_THREADS=1 npm run bench -- matmul --json'],
+  async run({ json, alone }, [name = '']) {
+    const benchmark = Object.hasOwn(benchmarks, name) ? benchmarks[name] : undefined;
+    if (!benchmark) throw new LabError(`bench: which one? ${Object.keys(benchmarks).join(', ')}. Given: '${name}'.`);
+    const device = await startBackend();
+    if (json !== true) console.log(`${device.toString()}\n`);
+    const rows = await benchmark(`${device.name}, ${device.description}`);
+    const compared = alone === true ? rows : compare(rows, BASELINE, await measureBaseline(name));
+    if (json === true) for (const row of compared) console.log(JSON.stringify(row));
+    else console.log(formatTable(compared));
+    return 0;
+  },
+};
