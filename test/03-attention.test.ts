@@ -147,7 +147,7 @@ describe('3.1 causal mask', () => {
     [5, 5],
     [3, 7],
     [1, 6],
-  ])('lets %i queries see themselves and the past of %i keys', async (queries, keys) => {
+  ])('hides the future: queries %i, keys %i', async (queries, keys) => {
     const mask = causalMask(queries, keys);
     const values = mask instanceof tf.Tensor ? Array.from(await mask.data()) : [];
     const hides = (hidden: (key: number, position: number, t: number) => boolean) =>

@@ -101,10 +101,14 @@ function alone(work) {
   }
 }
 
+/** @returns {boolean} whether what stands in lab/dist was made of what stands in lab/src */
+export function isBuilt() {
+  return steps.every((step) => existsSync(path.join(root, step.inputs.at(-1))) && isCurrent(step, digestOf(step)));
+}
+
 /** @returns {boolean} whether the library and the kernels are built, without an error */
 export function buildLibrary() {
-  if (steps.every((step) => existsSync(path.join(root, step.inputs.at(-1))) && isCurrent(step, digestOf(step)))) return true;
-  return alone(() => steps.map(build).every(Boolean));
+  return isBuilt() || alone(() => steps.map(build).every(Boolean));
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) process.exitCode = buildLibrary() ? 0 : 1;

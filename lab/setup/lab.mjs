@@ -1,31 +1,21 @@
 // @ts-check
 /**
- * @file `npm run lab -- COMMAND …`: starts the compiled command line, after building the library if its sources are newer.
+ * @file `npm run lab -- COMMAND …`: starts the compiled command line, after building the library if its sources have changed.
  */
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { buildLibrary, isBuilt } from './build.mjs';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const main = path.join(root, 'lab/dist/cli/main.js');
-
-/** Whether a source was changed after its compiled file. */
-function isStale() {
-  const sources = path.join(root, 'lab/src');
-  return readdirSync(sources, { recursive: true, encoding: 'utf8' }).some((name) => {
-    if (!name.endsWith('.ts') || name.endsWith('.as.ts')) return false;
-    const compiled = path.join(root, 'lab/dist', name.replace(/\.ts$/, '.js'));
-    return !existsSync(compiled) || statSync(compiled).mtimeMs < statSync(path.join(sources, name)).mtimeMs;
-  });
-}
 
 if (!existsSync(path.join(root, 'node_modules/typescript'))) {
   console.error('The npm packages are not installed yet: run npm start or npm install first.');
   process.exit(2);
 }
-if (isStale()) {
+if (!isBuilt()) {
   console.error('Building the library …');
-  const { buildLibrary } = await import('./build.mjs');
   // The command may still run when the error is somewhere else.
   if (!buildLibrary() && !existsSync(main)) process.exit(2);
 }

@@ -24,7 +24,7 @@ function measureBaseline(name: string): Promise<BenchRow[]> {
 
 export const bench: Command = {
   name: 'bench',
-  summary: 'Measures the speed of this machine with the lab, and how much faster it is than stock TensorFlow.js on wasm.',
+  summary: 'Measure how fast the lab is on this machine, and how much faster than stock TensorFlow.js on wasm.',
   usage: `${Object.keys(benchmarks).join('|')} [options]`,
   options: {
     json: { type: 'boolean', help: 'print one JSON object for each row' },

@@ -7,7 +7,7 @@ import type { Command } from './command.ts';
 
 export const data: Command = {
   name: 'data',
-  summary: 'fetch a text to train on: Tiny Shakespeare',
+  summary: 'Fetch a text to train on: Tiny Shakespeare.',
   usage: 'shakespeare [--from FILE]',
   options: {
     from: { type: 'string', value: 'FILE', help: 'take it from this file instead of the internet' },

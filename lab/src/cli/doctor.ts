@@ -43,7 +43,7 @@ function kernelLines(reports: readonly BackendReport[]): string[] {
 
 export const doctor: Command = {
   name: 'doctor',
-  summary: 'Says which backends work on this machine, and what to do to get the others.',
+  summary: 'Say which backends work on this machine, and what to do to get the others.',
   usage: '[options]',
   options: { json: { type: 'boolean', help: 'print one JSON object for each backend instead' } },
   async run({ json }) {

@@ -12,7 +12,7 @@ import { checkpointPath } from './train-settings.ts';
 
 export const sample: Command = {
   name: 'sample',
-  summary: 'let a trained model write',
+  summary: 'Let a trained model write.',
   usage: 'CHECKPOINT [options]',
   options: {
     prompt: { type: 'string', help: 'what to continue; \\n is a new line', default: '\\n' },

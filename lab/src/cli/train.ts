@@ -28,7 +28,7 @@ const quickBatches = 20;
 
 export const train: Command = {
   name: 'train',
-  summary: 'train a Transformer on a text, by default nanoGPT’s CPU recipe on Tiny Shakespeare',
+  summary: 'Train a Transformer on a text, by default nanoGPT’s CPU recipe on Tiny Shakespeare.',
   usage: '[options]',
   options: trainOptions,
   examples: [
