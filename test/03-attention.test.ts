@@ -211,6 +211,12 @@ function dotProductHints(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, mask?: 
       say: 'The scores are divided by the head size S itself. It is its square root that keeps their spread at 1.',
       looksLike: () => attend(q, k, v, { mask, scale: 1 / S }),
     },
+    'scaled-by-width': {
+      say:
+        'The scores are divided by the square root of the whole width. Each head computes its dot products with its own S ' +
+        'numbers only: divide by √S, the size of the last axis.',
+      looksLike: () => attend(q, k, v, { mask, scale: 1 / Math.sqrt(q.shape[1] * S) }),
+    },
     'softmax-over-queries': {
       say:
         'The softmax runs over the wrong axis: for each key, the weights of all queries sum to 1. Each query has to share ' +

@@ -192,6 +192,10 @@ export default {
         scaledDotProduct: (q: T4, k: T4, v: T4, mask: Mask) =>
           tf.matMul(tf.softmax(masked(tf.matMul(q, k, false, true).div(q.shape[3]), mask)), v),
       },
+      'scaled-by-width': {
+        scaledDotProduct: (q: T4, k: T4, v: T4, mask: Mask) =>
+          tf.matMul(tf.softmax(masked(tf.matMul(q, k, false, true).div(Math.sqrt(q.shape[1] * q.shape[3])), mask)), v),
+      },
       'softmax-over-queries': {
         scaledDotProduct: (q: T4, k: T4, v: T4, mask: Mask) => {
           const scores = masked(scoresOf(q, k), mask);
