@@ -1,6 +1,6 @@
 /**
- * @file `npm run lab -- train`: a Transformer learns a text, character by character. Without options it is nanoGPT's own recipe
- * for Tiny Shakespeare on a CPU.
+ * @file `npm run lab -- train`: a Transformer learns a text, character by character. Without options it is nanoGPT's recipe for
+ * Tiny Shakespeare on a CPU.
  */
 import { existsSync } from 'node:fs';
 import { relative } from 'node:path';
@@ -28,7 +28,7 @@ const quickBatches = 20;
 
 export const train: Command = {
   name: 'train',
-  summary: 'Train a Transformer on a text, by default nanoGPT’s CPU recipe on Tiny Shakespeare.',
+  summary: 'Train a Transformer on a text, by default a small GPT on Tiny Shakespeare.',
   usage: '[options]',
   options: trainOptions,
   examples: [
