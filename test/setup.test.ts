@@ -138,6 +138,34 @@ describe('Jupyter', () => {
     for (const file of argv.filter((arg) => arg.includes(path.sep)))
       expect(path.isAbsolute(file) && existsSync(file), file).toBe(true);
   });
+
+  it('lets a cell send more outputs at once than zeromq does by itself', () => {
+    const code = `
+      const zeromq = createRequire(require.resolve('tslab/package.json'))('zeromq');
+      const [publisher, subscriber] = [new zeromq.Publisher(), new zeromq.Subscriber()];
+      const run = async () => {
+        await publisher.bind('tcp://127.0.0.1:*');
+        subscriber.connect(publisher.lastEndpoint);
+        subscriber.subscribe();
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        for (let i = 0; i < 5000; i++) publisher.send(String(i));
+        let count = 0;
+        for await (const [message] of subscriber) {
+          count++;
+          if (String(message) === '4999') break;
+        }
+        console.log(count);
+        process.exit();
+      };
+      run();`;
+    const preload = path.join(root, 'lab', 'setup', 'kernel-preload.cjs');
+    const { stdout, stderr } = spawnSync(process.execPath, ['--require', preload, '-e', `const { createRequire } = require('node:module'); ${code}`], {
+      cwd: root,
+      encoding: 'utf8',
+      timeout: 30_000,
+    });
+    expect([stdout.trim(), stderr]).toEqual(['5000', '']);
+  });
 });
 
 describe('npm start', () => {

@@ -19,6 +19,8 @@ from nbclient.util import ensure_async
 
 # tslab answers "abort" to whatever arrives within 200 ms of an error; after that the next cell runs.
 PAUSE_AFTER_ERROR_S = 0.3
+# How long outputs may come after the reply. nbclient's own four seconds lose some of them, in silence, on a busy machine.
+OUTPUT_PATIENCE_S = 60
 # Run after the last cell, so that what cells left behind (a rejected promise nobody awaits) has time to show itself.
 LAST_CELL = "await new Promise((done) => setTimeout(done, 300));"
 
@@ -84,7 +86,14 @@ def main():
     given = options.parse_args()
     notebook = nbformat.read(given.notebook, as_version=4)
     notebook.cells.append(nbformat.v4.new_code_cell(LAST_CELL))
-    runner = Runner(notebook, kernel_name="tslab", timeout=given.timeout, resources={"metadata": {"path": given.folder}})
+    runner = Runner(
+        notebook,
+        kernel_name="tslab",
+        timeout=given.timeout,
+        iopub_timeout=OUTPUT_PATIENCE_S,
+        raise_on_iopub_timeout=True,
+        resources={"metadata": {"path": given.folder}},
+    )
     started = time.monotonic()
     trouble = None
     try:
