@@ -59,6 +59,35 @@ describe('versions', () => {
   });
 });
 
+describe('the lock file', () => {
+  interface Package {
+    readonly integrity?: string;
+    readonly link?: boolean;
+    readonly resolved?: string;
+    readonly dependencies?: Readonly<Record<string, string>>;
+    readonly optionalDependencies?: Readonly<Record<string, string>>;
+  }
+  const { packages } = JSON.parse(readFileSync(path.join(root, 'package-lock.json'), 'utf8')) as {
+    packages: Readonly<Record<string, Package>>;
+  };
+  const installed = Object.entries(packages).filter(([place, { link }]) => place.startsWith('node_modules/') && !link);
+
+  it('names everything for every platform, so that npm ci works on all of them', () => {
+    const missing = Object.entries(packages).flatMap(([place, { dependencies, optionalDependencies }]) =>
+      Object.keys({ ...dependencies, ...optionalDependencies }).filter((name) => {
+        const levels = place.split('/node_modules/').map((_, i, all) => `${all.slice(0, all.length - i).join('/node_modules/')}/`);
+        return ![...levels, ''].some((level) => packages[`${level}node_modules/${name}`]);
+      }),
+    );
+    expect(missing).toEqual([]);
+  });
+
+  it('holds a digest of each package and no address', () => {
+    expect(installed.length).toBeGreaterThan(100);
+    expect(installed.filter(([, { integrity, resolved }]) => !integrity || resolved).map(([place]) => place)).toEqual([]);
+  });
+});
+
 describe('npm packages', () => {
   const wanted = {
     '': { version: '0.1.0' },
