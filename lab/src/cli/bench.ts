@@ -36,8 +36,9 @@ export const bench: Command = {
     if (!benchmark) throw new LabError(`bench: which one? ${Object.keys(benchmarks).join(', ')}. Given: '${name}'.`);
     const device = await startBackend();
     if (json !== true) console.log(`${device.toString()}\n`);
-    const rows = await benchmark(`${device.name}, ${device.description}`);
-    const compared = alone === true ? rows : compare(rows, BASELINE, await measureBaseline(name));
+    const rows = await benchmark(`${device.name}, ${device.description}`, alone === true);
+    const hasItsOwn = rows.some((row) => row.baseline !== undefined);
+    const compared = alone === true || hasItsOwn ? rows : compare(rows, BASELINE, await measureBaseline(name));
     if (json === true) for (const row of compared) console.log(JSON.stringify(row));
     else console.log(formatTable(compared));
     return 0;

@@ -1,6 +1,8 @@
 /** @file What every tokenizer is: a two-way dictionary between text and integers 0 … vocabSize − 1. */
 import { LabError } from '../base/index.ts';
+import { BPETokenizer } from './bpe.ts';
 import { CharacterTokenizer } from './characters.ts';
+import { UnigramTokenizer } from './unigram.ts';
 
 /** A tokenizer as plain data: `type` says which class reads it. */
 export interface TokenizerJSON {
@@ -17,6 +19,12 @@ export interface Tokenizer {
   toJSON(): TokenizerJSON;
 }
 
+const readers: Readonly<Record<string, (json: unknown) => Tokenizer>> = {
+  characters: (json) => CharacterTokenizer.fromJSON(json),
+  bpe: (json) => BPETokenizer.fromJSON(json),
+  unigram: (json) => UnigramTokenizer.fromJSON(json),
+};
+
 /**
  * The tokenizer that `toJSON` described.
  *
@@ -24,6 +32,7 @@ export interface Tokenizer {
  */
 export function tokenizerFromJSON(json: unknown): Tokenizer {
   const type = typeof json === 'object' && json !== null && 'type' in json ? json.type : undefined;
-  if (type === 'characters') return CharacterTokenizer.fromJSON(json);
-  throw new LabError(`There is no tokenizer of type ${JSON.stringify(type)}; known: "characters".`);
+  if (typeof type === 'string' && Object.hasOwn(readers, type)) return readers[type]!(json);
+  const known = Object.keys(readers).map((name) => JSON.stringify(name));
+  throw new LabError(`There is no tokenizer of type ${JSON.stringify(type)}; known: ${known.join(', ')}.`);
 }
