@@ -7,5 +7,7 @@ export { heatmap } from './heatmap.ts';
 export type { Grid, HeatmapOptions } from './heatmap.ts';
 export * from './live.ts';
 export * from './save.ts';
+export * from './segmentations.ts';
 export * from './show.ts';
 export { renderSvg } from './svg.ts';
+export * from './tokens.ts';

@@ -126,6 +126,7 @@ function extent(traces: readonly Trace[], key: 'x' | 'y', axis: FigureAxis, stac
 }
 
 function horizontalAxis(axis: FigureAxis, scale: Scale, area: Box): string {
+  if (axis['visible'] === false) return '';
   const room = Math.abs((scale.ticks[1]?.pixel ?? Infinity) - (scale.ticks[0]?.pixel ?? 0));
   const turned = axis.tickangle === -90 || scale.ticks.some((tick) => textWidth(tick.label) > room);
   const ticks = scale.ticks.map(({ pixel, label }) => {
@@ -146,6 +147,7 @@ function horizontalAxis(axis: FigureAxis, scale: Scale, area: Box): string {
 }
 
 function verticalAxis(axis: FigureAxis, scale: Scale, area: Box): string {
+  if (axis['visible'] === false) return '';
   let widest = 0;
   const ticks = scale.ticks.map(({ pixel, label }) => {
     const at = pixel.toFixed(1);

@@ -17,7 +17,7 @@ const OTHERS = ` ?[^${SPACE}\\p{L}\\p{N}]+`;
  *   Radford et al. 2019, in the pattern of the published code.
  * - `digits`: the same with every digit on its own, so that numbers are spelled alike wherever they stand (Llama).
  * - `bloomberg`: runs of ASCII letters and spaces, single digits, runs of anything else: a token may hold several words.
- *   Wu et al. 2023 (BloombergGPT), section 2.4.
+ *   Wu et al. 2023 (BloombergGPT), section 2.3.
  * - `none`: the whole text is one word.
  */
 const patterns = {

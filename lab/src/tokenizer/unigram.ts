@@ -1,6 +1,6 @@
 /**
  * @file The unigram tokenizer: every token has a probability, and a text is cut into the tokens whose product is greatest.
- * Kudo 2018 (Subword Regularization), sections 3.2 and 3.3; over bytes as BloombergGPT's (Wu et al. 2023, section 2.4).
+ * Kudo 2018 (Subword Regularization), sections 3.2 and 3.3; over bytes as BloombergGPT's (Wu et al. 2023, section 2.3).
  */
 import { invariant, LabError, Random } from '../base/index.ts';
 import { ByteTokenizer } from './byte-tokenizer.ts';
