@@ -12,6 +12,7 @@ export * from './attention/index.ts';
 export * from './model/index.ts';
 export * from './course/index.ts';
 export * from './tokenizer/index.ts';
+export * from './worlds/index.ts';
 export * from './data/index.ts';
 export * from './plot/index.ts';
 export * from './train/index.ts';

@@ -2,6 +2,7 @@
 export * from './block.ts';
 export * from './config.ts';
 export * from './generate.ts';
+export * from './ngram/index.ts';
 export { LearnedPositions } from './parts.ts';
 export * from './presets.ts';
 export * from './sampling.ts';

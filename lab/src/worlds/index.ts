@@ -1,0 +1,2 @@
+/** @file Worlds: generators of data whose truth is known, and the parsers that judge text against them. */
+export * from './stories/index.ts';
