@@ -57,6 +57,16 @@ describe('train', () => {
     expect(stopped.stdout.trimEnd()).not.toContain('\n');
   });
 
+  it('learns stories, and says how far it is from a perfect model', () => {
+    const tiny = ['--layers', '1', '--heads', '1', '--width', '8', '--batch', '64', '--steps', '3'];
+    const { status, stdout } = lab('train', '--data', 'stories', ...tiny, '--out', inFolder('stories'));
+    expect(status).toBe(0);
+    expect(stdout).toContain('Stories: 999,996 characters to learn, 99,728 to validate, 53 different ones');
+    const loss = Number(/whole validation text: (\d\.\d+)/.exec(stdout)![1]);
+    const [floor, above] = /would lose (\d\.\d+) on it: this one is (\d+)% above/.exec(stdout)!.slice(1).map(Number);
+    expect(above).toBeCloseTo(100 * (loss / floor! - 1), -1);
+  });
+
   it('killed with -9 in mid-run, resumes and ends with the same numbers to the bit', async () => {
     const options = [...small, '--steps', '400', '--dropout', '0.1', '--eval-every', '100', '--save-every', '20'];
     expect(lab('train', ...options, '--out', inFolder('straight')).status).toBe(0);

@@ -6,6 +6,7 @@ import { LabError } from '../base/index.ts';
 import { sha256, shakespeare, type NamedText } from '../data/index.ts';
 import { labFolder, readText } from '../files/index.ts';
 import { preset, type TransformerPreset } from '../model/index.ts';
+import { storiesText, storySurprisal } from '../worlds/index.ts';
 import type { Option, Values } from './command.ts';
 
 /** What is trained, on what and how: saved in the checkpoint, so that a resumed training is the same training. */
@@ -46,7 +47,7 @@ const recipe: TrainSettings = {
 
 /** Defaults are in words, because an option that is not given may also come from the checkpoint that is resumed. */
 export const trainOptions: Readonly<Record<string, Option>> = {
-  data: { type: 'string', value: 'shakespeare|FILE', help: 'text to learn, UTF-8 (default shakespeare)' },
+  data: { type: 'string', value: 'shakespeare|stories|FILE', help: 'text to learn; a file in UTF-8 (default shakespeare)' },
   out: {
     type: 'string',
     value: 'NAME|FILE',
@@ -90,7 +91,7 @@ export function trainSettings(values: Values, saved?: TrainSettings): TrainSetti
   const given = Object.entries(values).filter(([name, value]) => !aboutTheRun.has(name) && value !== undefined);
   const gentle = (values['preset'] ?? recipe.preset) === recipe.preset ? {} : { lr: 1e-3 };
   const merged = { ...recipe, ...gentle, ...saved, ...Object.fromEntries(given) } as TrainSettings;
-  const settings = { ...merged, data: merged.data === 'shakespeare' ? merged.data : resolve(merged.data) };
+  const settings = { ...merged, data: Object.hasOwn(namedTexts, merged.data) ? merged.data : resolve(merged.data) };
   for (const name of whole) {
     const value = settings[name];
     const least = name === 'seed' || name === 'warmup' ? 0 : 1;
@@ -125,12 +126,31 @@ export function modelSizes({ preset: name, layers, heads, width, context }: Trai
   return { ...rest, ...(width === undefined && hiddenSize !== undefined ? { hiddenSize } : {}), ...Object.fromEntries(sizes) };
 }
 
-/** The text to learn. Shakespeare is fetched if it is not here yet. */
-export async function corpus(data: string): Promise<NamedText & { readonly digest: string }> {
-  const text = data === 'shakespeare' ? await shakespeare() : await readText(data);
-  if (text.trim() === '') throw new LabError(`${data} is empty: there is nothing to learn from.`);
-  return { name: data === 'shakespeare' ? 'Tiny Shakespeare' : data, text, digest: sha256(text) };
+/** A text to learn and to be measured on. */
+export interface Corpus extends NamedText {
+  readonly digest: string;
+  /** Characters at the beginning that are learned; the first nine tenths unless the text says otherwise. */
+  readonly learned?: number;
+  /** What a perfect model would lose on the rest, in nats per character, where that is known. */
+  readonly floor?: number;
 }
+
+/** The text to learn. Shakespeare is fetched if it is not here yet. */
+export async function corpus(data: string): Promise<Corpus> {
+  const found = await (Object.hasOwn(namedTexts, data) ? namedTexts[data]!() : readFile(data));
+  if (found.text.trim() === '') throw new LabError(`${data} is empty: there is nothing to learn from.`);
+  return { ...found, digest: sha256(found.text) };
+}
+
+const readFile = async (path: string): Promise<Omit<Corpus, 'digest'>> => ({ name: path, text: await readText(path) });
+
+const namedTexts: Readonly<Record<string, () => Promise<Omit<Corpus, 'digest'>>>> = {
+  shakespeare: async () => ({ name: 'Tiny Shakespeare', text: await shakespeare() }),
+  stories: async () => {
+    const { train, validation } = await storiesText();
+    return { name: 'Stories', text: train + validation, learned: train.length, floor: storySurprisal(validation).floor };
+  },
+};
 
 /** The file a checkpoint's name stands for: a path if it looks like one, else a name in `.lab/checkpoints`. */
 export function checkpointPath(name: string): string {

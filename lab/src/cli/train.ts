@@ -18,6 +18,7 @@ import {
   modelSizes,
   trainOptions,
   trainSettings,
+  type Corpus,
   type TrainSettings,
 } from './train-settings.ts';
 
@@ -45,7 +46,7 @@ export const train: Command = {
     const settings = trainSettings(values, saved?.settings);
     const text = await corpus(settings.data);
     if (saved && saved.digest !== text.digest) throw new LabError(`${text.name} is not the text that ${path} was trained on.`);
-    const job = prepare(settings, text.text);
+    const job = prepare(settings, text);
     const device = await startBackend(deviceOptions(values));
     try {
       const model = new Transformer(job.model);
@@ -53,7 +54,10 @@ export const train: Command = {
       const notes = { settings, digest: text.digest, device: deviceName(device) };
       const checkpoint = { path, every: settings['save-every'], resume: saved !== undefined, tokenizer: job.tokenizer, notes };
       const result = await trainModel(model, job.batches, { ...loopOptions(settings, job.validation), checkpoint });
-      return await report(result, path, settings, () => evaluateLoss(model, withProgress(job.validation)));
+      return await report(result, path, settings, {
+        measure: () => evaluateLoss(model, withProgress(job.validation)),
+        floor: text.floor,
+      });
     } finally {
       await stopBackend();
     }
@@ -70,10 +74,12 @@ interface Job {
   readonly validation: Iterable<Batch>;
 }
 
-function prepare(settings: TrainSettings, text: string): Job {
+function prepare(settings: TrainSettings, { text, learned: given }: Corpus): Job {
   const { batch: batchSize, dropout, seed } = settings;
   const tokenizer = CharacterTokenizer.train(text);
-  const [learned, kept] = new TokenDataset(tokenizer.encode(text), tokenizer.vocabSize).split(trainingShare);
+  const all = new TokenDataset(tokenizer.encode(text), tokenizer.vocabSize);
+  const cut = given ?? Math.floor(trainingShare * all.length);
+  const [learned, kept] = [all.slice(0, cut), all.slice(cut)];
   const model = { ...modelSizes(settings), vocabSize: tokenizer.vocabSize, dropout, seed };
   const { contextLength } = model;
   const batches = randomBatches(learned, { batchSize, contextLength, seed });
@@ -85,7 +91,7 @@ async function report(
   result: TrainResult,
   path: string,
   { steps }: TrainSettings,
-  measure: () => Promise<number>,
+  { measure, floor }: { readonly measure: () => Promise<number>; readonly floor: number | undefined },
 ): Promise<number> {
   const shown = relative(process.cwd(), path) || path;
   if (result.interrupted) {
@@ -97,6 +103,9 @@ async function report(
   console.log(
     `loss on the whole validation text: ${loss.toFixed(4)} nats per character (perplexity ${Math.exp(loss).toFixed(2)})`,
   );
+  if (floor !== undefined) {
+    console.log(`a perfect model would lose ${floor.toFixed(4)} on it: this one is ${(100 * (loss / floor - 1)).toFixed(0)}% above that`);
+  }
   console.log(`${result.steps} steps in ${result.seconds.toFixed(1)} s (${formatDuration(result.seconds)}), ${speed}`);
   console.log(`checkpoint: ${shown}\nsee what it writes: npm run lab -- sample ${sampleName(path, shown)}`);
   return 0;
