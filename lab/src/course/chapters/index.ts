@@ -2,7 +2,8 @@
 import type { Chapter } from '../exercise.ts';
 import { chapter as welcome } from './00-welcome.ts';
 import { chapter as tokens } from './01-tokens.ts';
+import { chapter as languageModelling } from './02-language-modelling.ts';
 import { chapter as attention } from './03-attention.ts';
 import { chapter as transformer } from './04-transformer.ts';
 
-export const chapters: readonly Chapter[] = [welcome, tokens, attention, transformer];
+export const chapters: readonly Chapter[] = [welcome, tokens, languageModelling, attention, transformer];
