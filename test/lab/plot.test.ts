@@ -74,6 +74,16 @@ describe('every figure', () => {
     expect(svg).toContain(`width="${figure.layout.width}"`);
   });
 
+  it('makes room for every row of the legend', () => {
+    const top = (count: number): number => {
+      const curves = Array.from({ length: count }, (_, i) => [`a curve with a long name, number ${i}`, [1, 2]] as const);
+      return lineChart(Object.fromEntries(curves)).layout.margin.t;
+    };
+    const row = top(2) - top(1);
+    expect(row).toBeGreaterThan(0);
+    expect([top(3) - top(2), top(5) - top(2)]).toEqual([row, 2 * row]);
+  });
+
   it('shows names and titles as they were given', () => {
     const svg = renderSvg(figures['lines']!);
     expect(svg).toContain('>T &lt;b&gt;<');

@@ -49,7 +49,7 @@ export function lineChart(curves: Curves, options: ChartOptions = {}): Figure {
       ...(curve.points ? { marker: { color: color(i), size: 7 } } : {}),
     };
   });
-  return { data, layout: layout(options, { showlegend: data.length > 1 }) };
+  return { data, layout: layout(options, {}, data) };
 }
 
 /** A cloud of points; `labels` are shown when the mouse is on a point. */
@@ -77,7 +77,7 @@ export function scatter(clouds: Readonly<Record<string, ScatterPoints>>, options
       ...labelled,
     };
   });
-  return { data, layout: layout(options, { showlegend: data.length > 1 }) };
+  return { data, layout: layout(options, {}, data) };
 }
 
 /** `x` names what is compared and `y` the quantity, also where the bars lie down. */
@@ -113,9 +113,9 @@ export function barChart(
   });
   const names = axis(options.x, { type: 'category', ...(options.horizontal ? { autorange: 'reversed' as const } : {}) });
   const heights = axis(options.y, { log: options.logY });
-  const attributes = { showlegend: data.length > 1, barmode: options.stacked ? ('stack' as const) : ('group' as const) };
+  const attributes = { barmode: options.stacked ? ('stack' as const) : ('group' as const) };
   const axes = options.horizontal ? { xaxis: heights, yaxis: names } : { xaxis: names, yaxis: heights };
-  return { data, layout: layout(options, { ...attributes, ...axes }) };
+  return { data, layout: layout(options, { ...attributes, ...axes }, data) };
 }
 
 export interface HistogramOptions extends ChartOptions {
@@ -140,7 +140,7 @@ export function histogram(samples: Readonly<Record<string, ArrayLike<number>>>, 
     const bar = { type: 'bar' as const, orientation: 'v' as const, name: markup(name), width };
     return { ...bar, x: centers, y: counts, marker: { color: color(i) }, opacity: 0.7 };
   });
-  return { data, layout: layout({ y: 'count', ...options }, { showlegend: data.length > 1, barmode: 'overlay', bargap: 0 }) };
+  return { data, layout: layout({ y: 'count', ...options }, { barmode: 'overlay', bargap: 0 }, data) };
 }
 
 /** Least and greatest finite value of all, widened where they are the same. */

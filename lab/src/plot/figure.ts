@@ -154,19 +154,30 @@ export function axis(label: string | undefined, options: { log?: boolean | undef
   };
 }
 
-/** The layout that all figures share; `axes` and the rest override it. */
-export function layout(options: ChartOptions, attributes: Partial<FigureLayout> = {}): FigureLayout {
+/**
+ * The layout that all figures share; `axes` and the rest override it.
+ *
+ * @param series what a legend has to name; a single one needs none
+ */
+export function layout(
+  options: ChartOptions,
+  attributes: Partial<FigureLayout> = {},
+  series: readonly { readonly name?: string }[] = [],
+): FigureLayout {
+  const width = options.width ?? 720;
+  const margin = { l: 70, r: 24, b: 56 };
+  const names = series.length > 1 ? series.flatMap(({ name }) => name ?? []) : [];
   return {
     ...(options.title ? { title: { text: markup(options.title), font: { size: 16 }, x: 0.02, xanchor: 'left' } } : {}),
-    width: options.width ?? 720,
+    width,
     height: options.height ?? 380,
-    margin: { l: 70, r: 24, t: (options.title ? 48 : 24) + (attributes.showlegend ? 24 : 0), b: 56 },
+    margin: { ...margin, t: (options.title ? 48 : 24) + 24 * legendRows(names, width - margin.l - margin.r) },
     font: { family: fontFamily, size: 13, color: ink },
     paper_bgcolor: '#ffffff',
     plot_bgcolor: '#ffffff',
     colorway: [...palette],
     hovermode: 'closest',
-    showlegend: false,
+    showlegend: names.length > 0,
     // Above the plot, where it hides no point.
     legend: { orientation: 'h', x: 0, xanchor: 'left', y: 1, yanchor: 'bottom' },
     xaxis: axis(options.x, {
@@ -176,6 +187,23 @@ export function layout(options: ChartOptions, attributes: Partial<FigureLayout> 
     yaxis: axis(options.y, { log: options.logY }),
     ...attributes,
   };
+}
+
+/** Plotly gives all names of a legend the room of the longest. */
+function legendRows(names: readonly string[], width: number): number {
+  const perRow = Math.floor(width / (50 + Math.max(0, ...names.map(textWidth))));
+  return Math.ceil(names.length / Math.max(1, perRow));
+}
+
+/** Plotly's markup as plain text: tags away, entities resolved. */
+export function plainText(text: string): string {
+  const bare = text.replace(/<br>/g, ' ').replace(/<\/?\w+>/g, '');
+  return bare.replace(/&lt;/g, '<').replace(/&gt;/g, '>').replace(/&amp;/g, '&');
+}
+
+/** A guess: letters are seven pixels wide; zero-width characters are not. */
+export function textWidth(text: string): number {
+  return [...plainText(text).replace(/\u200b/g, '')].length * 7.2;
 }
 
 /** The i-th colour of the house, from the start again after the last. */

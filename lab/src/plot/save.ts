@@ -6,8 +6,8 @@ import { createRequire } from 'node:module';
 import { extname } from 'node:path';
 import { escapeMarkup, LabError } from '../base/index.ts';
 import { writeAtomically } from '../files/index.ts';
-import type { Figure } from './figure.ts';
-import { plainText, renderSvg } from './svg.ts';
+import { plainText, type Figure } from './figure.ts';
+import { renderSvg } from './svg.ts';
 
 /**
  * Writes a figure in the form that the name asks for: `.html` (opens in any browser, without a network: plotly.js is inside, some

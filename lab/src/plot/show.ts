@@ -2,8 +2,8 @@
  * @file Showing a figure where the reader is: drawn by Plotly in a notebook, a line of blocks for each curve in a terminal.
  */
 import { notebook, svgImage, type MimeBundle } from '../base/index.ts';
-import type { Figure, Trace } from './figure.ts';
-import { plainText, renderSvg } from './svg.ts';
+import { plainText, type Figure, type Trace } from './figure.ts';
+import { renderSvg } from './svg.ts';
 
 /**
  * Shows a figure. A notebook gets it in three forms and draws the best it can: Plotly's (zoom, values under the mouse), an image

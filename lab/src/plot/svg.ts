@@ -3,7 +3,7 @@
  * It knows what the lab's figures contain, not all of Plotly.
  */
 import { escapeMarkup } from '../base/index.ts';
-import { fontFamily, gridColor, ink, type Figure, type FigureAxis, type Trace } from './figure.ts';
+import { fontFamily, gridColor, ink, plainText, textWidth, type Figure, type FigureAxis, type Trace } from './figure.ts';
 import { colorbar, drawTrace, type Panel } from './svg-traces.ts';
 import { makeScale, type Scale } from './scale.ts';
 
@@ -26,17 +26,6 @@ export function renderSvg(figure: Figure): string {
     `font-family="${escapeMarkup(fontFamily)}" font-size="13" fill="${ink}">` +
     `<rect width="${width}" height="${height}" fill="#ffffff"/>${parts.join('')}</svg>`
   );
-}
-
-/** Plotly's markup as plain text: tags away, entities resolved. */
-export function plainText(text: string): string {
-  const bare = text.replace(/<br>/g, ' ').replace(/<\/?\w+>/g, '');
-  return bare.replace(/&lt;/g, '<').replace(/&gt;/g, '>').replace(/&amp;/g, '&');
-}
-
-/** A guess: letters are seven pixels wide; zero-width characters are not. */
-function textWidth(text: string): number {
-  return [...plainText(text).replace(/\u200b/g, '')].length * 7.2;
 }
 
 function textAt(x: number, y: number, text: string, attributes = ''): string {
