@@ -3,5 +3,7 @@ export * from './activation/index.ts';
 export * from './cross-entropy/index.ts';
 export * from './embedding/index.ts';
 export * from './layer-norm/index.ts';
+export { linear, linearReference } from './linear/index.ts';
+export * from './mlp/index.ts';
 export * from './rms-norm/index.ts';
 export * from './with-gradient.ts';

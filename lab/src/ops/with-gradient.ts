@@ -12,15 +12,17 @@ export interface Differentiable<T extends Tensor> {
 
 /**
  * Runs `forward` off the tape and puts its `gradient` on it. Tensors that the gradient needs must go through `save`, inputs too:
- * everything else that `forward` makes is gone before the backward pass.
+ * everything else that `forward` makes is gone before the backward pass. `wanted` says whether there will be one: what only the
+ * gradient needs need not be computed otherwise.
  */
 export function withGradient<T extends Tensor>(
   inputs: readonly Tensor[],
-  forward: (save: (...tensors: Tensor[]) => void) => Differentiable<T>,
+  forward: (save: (...tensors: Tensor[]) => void, wanted: boolean) => Differentiable<T>,
 ): T {
+  const wanted = tf.engine().isTapeOn();
   const operation = tf.customGrad<T>((...inputsAndSave) => {
     const save = inputsAndSave.at(-1) as (tensors: Tensor[]) => void;
-    const { value, gradient } = forward((...tensors) => save(tensors));
+    const { value, gradient } = forward((...tensors) => save(tensors), wanted);
     return { value, gradFunc: gradient };
   });
   return operation(...inputs);

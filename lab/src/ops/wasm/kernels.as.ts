@@ -2,12 +2,14 @@
  * @file The module that every thread instantiates on the shared heap: the parallel loop and all kernels.
  * It has no data of its own in memory (the heap belongs to TensorFlow.js); kernels.mjs checks that.
  */
+import { finish } from '../matmul/finish.as';
 import { addParts, multiply, usePackingSpace, packingSpace } from '../matmul/gemm.as';
 import { multiplyRows } from '../matmul/vector.as';
 import { binary, unary } from './elementwise.as';
 import { addSegments, gatherRows, rearrange } from './layout.as';
 import {
-  ADD_PARTS, ADD_SEGMENTS, BINARY, GATHER_ROWS, MULTIPLY, MULTIPLY_ROWS, REARRANGE, REDUCE_ROWS, SOFTMAX, SUM_COLUMNS, UNARY,
+  ADD_PARTS, ADD_SEGMENTS, BINARY, FINISH, GATHER_ROWS, MULTIPLY, MULTIPLY_ROWS, REARRANGE, REDUCE_ROWS, SOFTMAX, SUM_COLUMNS,
+  UNARY,
 } from './operations';
 import { useControlBlock } from './parallel.as';
 import { reduceRows, softmax, sumColumns } from './rows.as';
@@ -32,6 +34,7 @@ export function run(operation: i32, chunk: i32): void {
   switch (operation) {
     case MULTIPLY: multiply(chunk); break;
     case MULTIPLY_ROWS: multiplyRows(chunk); break;
+    case FINISH: finish(chunk); break;
     case ADD_PARTS: addParts(chunk); break;
     case BINARY: binary(chunk); break;
     case UNARY: unary(chunk); break;

@@ -13,6 +13,13 @@ export const REARRANGE = 7;
 export const GATHER_ROWS = 8;
 export const ADD_SEGMENTS = 9;
 export const MULTIPLY_ROWS = 10;
+export const FINISH = 11;
+
+/** What becomes of a matrix product once its sums are complete. */
+export const AS_IT_IS = 0;
+export const ADD_BIAS = 1;
+export const GELU = 2;
+export const TIMES = 3;
 
 /** What BINARY computes. */
 export const ADD = 0;

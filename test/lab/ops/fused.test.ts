@@ -1,0 +1,121 @@
+/**
+ * @file The fused operations are their plain references, values and gradients: on every backend, and on wasm with every kind of
+ * kernel that this machine runs. Sizes are odd, so that tiles, vectors and chunks all have an end that does not fit.
+ */
+import {
+  geluMLP,
+  geluMLPReference,
+  linear,
+  linearReference,
+  Random,
+  runnableFlavours,
+  startBackend,
+  stopBackend,
+  tf,
+  type Tensor,
+  type Tensor1D,
+  type Tensor2D,
+} from 'lab';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { expectNear } from '../core-fixture.ts';
+
+const random = new Random(5);
+const sizeOf = (shape: readonly number[]): number => shape.reduce((size, n) => size * n, 1);
+const normal = <T extends Tensor>(...shape: number[]): T => tf.tensor(random.normals(sizeOf(shape)), shape) as Tensor as T;
+
+type Operation = (...inputs: Tensor[]) => Tensor;
+
+/** Value and gradients of both, whether or not a gradient is wanted. */
+async function expectSame(fast: Operation, plain: Operation, inputs: Tensor[], what: string): Promise<void> {
+  const value = fast(...inputs);
+  // Sums of many terms of either sign may come out near zero; the terms are of the size of one.
+  const floor = Math.sqrt(value.size);
+  await expectNear(value, plain(...inputs), 1e-5, what);
+  const upstream = normal(...value.shape);
+  const [got, want] = [tf.valueAndGrads(fast)(inputs, upstream), tf.valueAndGrads(plain)(inputs, upstream)];
+  await expectNear(got.value, want.value, 1e-5, `${what}, on the tape`);
+  for (const [i, gradient] of got.grads.entries()) await expectNear(gradient, want.grads[i]!, 1e-5, `${what}: gradient ${i}`, floor);
+  tf.dispose([value, upstream, got.value, got.grads, want.value, want.grads]);
+}
+
+/** [rows, inputs, outputs]: single rows, blocks that hang over, long sums that are cut into parts. */
+const linearSizes = [
+  [1, 1, 1],
+  [1, 37, 65],
+  [2, 5, 3],
+  [3, 1100, 7],
+  [61, 33, 1],
+  [50, 17, 31],
+  [133, 130, 70],
+  [1500, 9, 13],
+  [40, 1300, 21],
+] as const;
+
+function linearTests(): void {
+  for (const [rows, inputs, outputs] of linearSizes) {
+    it(`linear: ${rows} rows, ${inputs} → ${outputs}`, async () => {
+      const [x, weight, bias] = [normal(rows, inputs), normal(outputs, inputs), normal(outputs)];
+      const withBias = (of: typeof linear | typeof linearReference): Operation => (a, w, b) => of(a!, w as Tensor2D, b as Tensor1D);
+      const without = (of: typeof linear | typeof linearReference): Operation => (a, w) => of(a!, w as Tensor2D);
+      await expectSame(withBias(linear), withBias(linearReference), [x, weight, bias], 'with bias');
+      await expectSame(without(linear), without(linearReference), [x, weight], 'without');
+      tf.dispose([x, weight, bias]);
+    });
+    it(`geluMLP: ${rows} rows, ${inputs} → ${outputs} → ${inputs}`, async () => {
+      const tensors = [normal(rows, inputs), normal(outputs, inputs), normal(outputs), normal(inputs, outputs), normal(inputs)];
+      const withBias = (of: typeof geluMLP | typeof geluMLPReference): Operation => (x, weight, bias, weight2, bias2) =>
+        of(x!, { weight, bias } as never, { weight: weight2, bias: bias2 } as never);
+      const without = (of: typeof geluMLP | typeof geluMLPReference): Operation => (x, weight, weight2) =>
+        of(x!, { weight, bias: null } as never, { weight: weight2, bias: null } as never);
+      await expectSame(withBias(geluMLP), withBias(geluMLPReference), tensors, 'with bias');
+      await expectSame(without(geluMLP), without(geluMLPReference), [tensors[0]!, tensors[1]!, tensors[3]!], 'without');
+      tf.dispose(tensors);
+    });
+  }
+  it('linear takes any leading axes, and none at all', async () => {
+    for (const leading of [[], [2, 3], [1, 4, 1]]) {
+      const inputs = [normal(...leading, 6), normal(5, 6), normal(5)];
+      const run = (of: typeof linear | typeof linearReference): Operation => (x, w, b) => of(x!, w as Tensor2D, b as Tensor1D);
+      await expectSame(run(linear), run(linearReference), inputs, `[${leading}, 6]`);
+    }
+  });
+  it('linear of no rows is nothing, with zero gradients', async () => {
+    const [x, weight, bias] = [tf.zeros([0, 3]), normal<Tensor2D>(2, 3), normal<Tensor1D>(2)];
+    expect(linear(x, weight, bias).shape).toEqual([0, 2]);
+    const gradients = tf.grads((w, b) => linear(x, w as Tensor2D, b as Tensor1D).sum())([weight, bias]);
+    for (const gradient of gradients) expect((await gradient.data()).every((g) => g === 0)).toBe(true);
+  });
+  it('GELU stays finite at the ends', async () => {
+    const x = tf.tensor2d([-1e4, -40, -6, -0, 0, 6, 40, 1e4], [8, 1]);
+    const one = { weight: tf.ones<tf.Rank.R2>([1, 1]), bias: null };
+    const y = await geluMLP(x, one, one).data();
+    expect([...y].map((v) => Math.round(v * 1e4) / 1e4 + 0)).toEqual([0, 0, 0, 0, 0, 6, 40, 1e4]);
+    const slopes = await tf.grad((a) => geluMLP(a as Tensor2D, one, one))(x).data();
+    expect([...slopes].map((v) => Math.round(v * 1e4) / 1e4 + 0)).toEqual([0, 0, 0, 0.5, 0.5, 1, 1, 1]);
+  });
+  it('an operation says which sizes do not fit', () => {
+    expect(() => linear(tf.ones([2, 3]), tf.ones([4, 5]))).toThrow(/last axis of x \[2,3\] must be 5/);
+    expect(() => linear(tf.ones([2, 3]), tf.ones([4, 3]), tf.ones([3]))).toThrow(/bias must be \[4\], got \[3\]/);
+    const [up, down] = [tf.ones<tf.Rank.R2>([4, 3]), tf.ones<tf.Rank.R2>([2, 5])];
+    expect(() => geluMLP(tf.ones([2, 3]), { weight: up, bias: null }, { weight: down, bias: null })).toThrow(/must be 5/);
+  });
+}
+
+const engines = [
+  { backend: 'cpu', flavour: '', threads: 1 },
+  ...runnableFlavours(true).flatMap((flavour) => [1, 3].map((threads) => ({ backend: 'wasm', flavour, threads }) as const)),
+] as const;
+
+describe.each(engines)('fused operations on $backend $flavour, threads: $threads', ({ backend, flavour, threads }) => {
+  beforeAll(async () => {
+    await stopBackend();
+    process.env['LAB_WASM_FLAVOUR'] = flavour;
+    await startBackend({ backend, threads });
+    tf.engine().startScope();
+  });
+  afterAll(() => {
+    tf.engine().endScope();
+    delete process.env['LAB_WASM_FLAVOUR'];
+  });
+  linearTests();
+});
