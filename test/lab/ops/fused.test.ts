@@ -6,8 +6,13 @@ import {
   geluMLP,
   geluMLPReference,
   linear,
+  layerNorm,
+  layerNormReference,
   linearReference,
   Random,
+  residual,
+  rmsNorm,
+  rmsNormReference,
   runnableFlavours,
   startBackend,
   stopBackend,
@@ -101,6 +106,46 @@ function linearTests(): void {
   });
 }
 
+/** [rows, width] */
+const normSizes = [
+  [1, 1],
+  [1, 3],
+  [2, 8],
+  [5, 17],
+  [37, 130],
+  [2000, 11],
+  [3, 20_001],
+] as const;
+
+function normTests(): void {
+  for (const [rows, width] of normSizes) {
+    it(`layerNorm and rmsNorm: ${rows} rows of ${width}`, async () => {
+      const [x, gain, bias] = [normal(rows, width), normal(width), normal(width)];
+      const epsilon = 1e-2;
+      const full = (of: typeof layerNorm | typeof layerNormReference): Operation => (a, g, b) => of(a!, g as Tensor1D, b as Tensor1D, epsilon);
+      const noBias = (of: typeof layerNorm | typeof layerNormReference): Operation => (a, g) => of(a!, g as Tensor1D, null, epsilon);
+      const rms = (of: typeof rmsNorm | typeof rmsNormReference): Operation => (a, g) => of(a!, g as Tensor1D, epsilon);
+      await expectSame(full(layerNorm), full(layerNormReference), [x, gain, bias], 'layerNorm');
+      await expectSame(noBias(layerNorm), noBias(layerNormReference), [x, gain], 'layerNorm without bias');
+      await expectSame(rms(rmsNorm), rms(rmsNormReference), [x, gain], 'rmsNorm');
+      tf.dispose([x, gain, bias]);
+    });
+  }
+  it('layerNorm keeps its digits far from zero', async () => {
+    const [x, gain, bias] = [normal(6, 40), tf.ones<tf.Rank.R1>([40]), tf.zeros<tf.Rank.R1>([40])];
+    await expectNear(layerNorm(x.add(1000), gain, bias), layerNorm(x, gain, bias), 1e-3);
+  });
+  it('a norm of no rows is nothing, with zero gradients', async () => {
+    const gradients = tf.grads((g, b) => layerNorm(tf.zeros([0, 3]), g as Tensor1D, b as Tensor1D).sum())([tf.ones([3]), tf.ones([3])]);
+    for (const gradient of gradients) expect(await gradient.data()).toEqual(new Float32Array(3));
+  });
+  it('residual adds, and sends the gradient both ways', async () => {
+    const inputs = [normal(3, 4, 5), normal(3, 4, 5)];
+    await expectSame((a, b) => residual(a!, b!), (a, b) => a!.add(b!), inputs, 'residual');
+    expect(() => residual(tf.ones([2, 3]), tf.ones([3]))).toThrow(/stream is \[2,3\] but the update is \[3\]/);
+  });
+}
+
 const engines = [
   { backend: 'cpu', flavour: '', threads: 1 },
   ...runnableFlavours(true).flatMap((flavour) => [1, 3].map((threads) => ({ backend: 'wasm', flavour, threads }) as const)),
@@ -118,4 +163,5 @@ describe.each(engines)('fused operations on $backend $flavour, threads: $threads
     delete process.env['LAB_WASM_FLAVOUR'];
   });
   linearTests();
+  normTests();
 });

@@ -5,11 +5,12 @@
 import { finish } from '../matmul/finish.as';
 import { addParts, multiply, usePackingSpace, packingSpace } from '../matmul/gemm.as';
 import { multiplyRows } from '../matmul/vector.as';
+import { normalize, normalizeGradient } from '../norm/rows.as';
 import { binary, unary } from './elementwise.as';
 import { addSegments, gatherRows, rearrange } from './layout.as';
 import {
-  ADD_PARTS, ADD_SEGMENTS, BINARY, FINISH, GATHER_ROWS, MULTIPLY, MULTIPLY_ROWS, REARRANGE, REDUCE_ROWS, SOFTMAX, SUM_COLUMNS,
-  UNARY,
+  ADD_PARTS, ADD_SEGMENTS, BINARY, FINISH, GATHER_ROWS, MULTIPLY, MULTIPLY_ROWS, NORMALIZE,
+  NORMALIZE_GRADIENT, REARRANGE, REDUCE_ROWS, SOFTMAX, SUM_COLUMNS, UNARY,
 } from './operations';
 import { useControlBlock } from './parallel.as';
 import { reduceRows, softmax, sumColumns } from './rows.as';
@@ -35,6 +36,8 @@ export function run(operation: i32, chunk: i32): void {
     case MULTIPLY: multiply(chunk); break;
     case MULTIPLY_ROWS: multiplyRows(chunk); break;
     case FINISH: finish(chunk); break;
+    case NORMALIZE: normalize(chunk); break;
+    case NORMALIZE_GRADIENT: normalizeGradient(chunk); break;
     case ADD_PARTS: addParts(chunk); break;
     case BINARY: binary(chunk); break;
     case UNARY: unary(chunk); break;

@@ -14,6 +14,8 @@ export const GATHER_ROWS = 8;
 export const ADD_SEGMENTS = 9;
 export const MULTIPLY_ROWS = 10;
 export const FINISH = 11;
+export const NORMALIZE = 12;
+export const NORMALIZE_GRADIENT = 13;
 
 /** What becomes of a matrix product once its sums are complete. */
 export const AS_IT_IS = 0;
