@@ -3,6 +3,9 @@
  * kernel that this machine runs. Sizes are odd, so that tiles, vectors and chunks all have an end that does not fit.
  */
 import {
+  AdamW,
+  crossEntropy,
+  crossEntropyReference,
   geluMLP,
   geluMLPReference,
   linear,
@@ -20,6 +23,7 @@ import {
   type Tensor,
   type Tensor1D,
   type Tensor2D,
+  type Variable,
 } from 'lab';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectNear } from '../core-fixture.ts';
@@ -146,6 +150,112 @@ function normTests(): void {
   });
 }
 
+/** [rows, vocabulary] */
+const crossEntropySizes = [
+  [1, 2],
+  [3, 5],
+  [70, 257],
+  [2, 50_003],
+] as const;
+
+function crossEntropyTests(): void {
+  for (const [rows, vocabulary] of crossEntropySizes) {
+    it(`crossEntropy: ${rows} rows over ${vocabulary}`, async () => {
+      const targets = tf.tensor1d(Int32Array.from({ length: rows }, (_, i) => (i * 7919 + vocabulary - 1) % vocabulary), 'int32');
+      for (const shift of [0, 300, -300]) {
+        const logits = normal(rows, vocabulary).mul(5).add(shift);
+        await expectSame((x) => crossEntropy(x!, targets), (x) => crossEntropyReference(x!, targets), [logits], `around ${shift}`);
+      }
+    });
+  }
+  it('crossEntropy is exact over the whole range of sums', async () => {
+    // One logit above 999 equal ones: Σ exp = 1 + 999 e^−gap, from 1 to 1000. It comes last, so that little ones add up exactly.
+    for (const gap of [1e-3, 0.3, 0.6, 1, 2, 7, 15, 40]) {
+      const logits = tf.tensor2d(Float32Array.from({ length: 1000 }, (_, i) => (i === 999 ? gap : 0)), [1, 1000]);
+      const loss = (await crossEntropy(logits, tf.tensor1d([999], 'int32')).data())[0]!;
+      const exact = Math.log1p(999 * Math.exp(-Math.fround(gap)));
+      expect(Math.abs(loss - exact), `gap ${gap}`).toBeLessThan(4e-6 * Math.max(exact, 1));
+    }
+  });
+}
+
+/** Sizes of parameters: matrices decay, vectors do not; one is longer than a piece, most have an end that fits no vector. */
+const parameterShapes = [[3, 7], [5], [1], [131, 67], [2, 4]];
+
+/** AdamW in double precision. Loshchilov and Hutter 2019, algorithm 2. */
+function plainAdamW(values: Float64Array[], gradients: Float32Array[][], clipNorm: number): void {
+  const [beta1, beta2, epsilon, weightDecay, rate] = [0.8, 0.95, 1e-3, 0.2, 0.05];
+  const [m, v] = [values.map((p) => new Float64Array(p.length)), values.map((p) => new Float64Array(p.length))];
+  for (const [step, of] of gradients.entries()) {
+    const length = Math.sqrt(of.flatMap((g) => [...g]).reduce((sum, x) => sum + x * x, 0));
+    const factor = clipNorm === Infinity ? 1 : Math.min(1, clipNorm / (length + 1e-6));
+    for (const [i, p] of values.entries()) {
+      const decay = parameterShapes[i]!.length > 1 ? 1 - rate * weightDecay : 1;
+      for (let j = 0; j < p.length; j++) {
+        const g = of[i]![j]! * factor;
+        m[i]![j] = beta1 * m[i]![j]! + (1 - beta1) * g;
+        v[i]![j] = beta2 * v[i]![j]! + (1 - beta2) * g * g;
+        const [first, second] = [m[i]![j]! / (1 - beta1 ** (step + 1)), v[i]![j]! / (1 - beta2 ** (step + 1))];
+        p[j] = p[j]! * decay - (rate * first) / (Math.sqrt(second) + epsilon);
+      }
+    }
+  }
+}
+
+function adamwTests(): void {
+  const makeParameters = (): Map<string, Variable> => new Map(parameterShapes.map((shape, i) => [`p${i}`, tf.variable(normal(...shape))]));
+  const options = { beta1: 0.8, beta2: 0.95, epsilon: 1e-3, weightDecay: 0.2 };
+
+  for (const clipNorm of [Infinity, 1.5]) {
+    it(`AdamW is the algorithm, clipped to ${clipNorm}`, async () => {
+      const parameters = makeParameters();
+      const expected = await Promise.all([...parameters.values()].map(async (p) => Float64Array.from(await p.data())));
+      const gradients = Array.from({ length: 4 }, (_, step) =>
+        parameterShapes.map((shape) => random.normals(sizeOf(shape), step === 2 ? 1e-3 : 1)),
+      );
+      plainAdamW(expected, gradients, clipNorm);
+      const optimizer = new AdamW(parameters, options);
+      for (const values of gradients) {
+        tf.tidy(() => {
+          const named = new Map(values.map((g, i) => [`p${i}`, tf.tensor(g, parameterShapes[i]!) as Tensor]));
+          optimizer.step(named, 0.05, { clipNorm });
+        });
+      }
+      for (const [i, p] of [...parameters.values()].entries()) {
+        await expectNear(p, tf.tensor(Float32Array.from(expected[i]!), p.shape), 1e-6, `parameter ${i}`);
+      }
+      optimizer.dispose();
+    });
+  }
+  it('AdamW changes no clone of a parameter, and no saved state', async () => {
+    const parameters = makeParameters();
+    const optimizer = new AdamW(parameters, options);
+    const step = (): void =>
+      tf.tidy(() => optimizer.step(new Map([...parameters].map(([name, p]) => [name, tf.onesLike(p) as Tensor])), 0.1));
+    step();
+    const kept = [...[...parameters.values()].map((p) => p.clone()), ...optimizer.state().values()];
+    const before = await Promise.all(kept.map((tensor) => tensor.data()));
+    const copies = before.map((values) => values.slice());
+    step();
+    const after = await Promise.all(kept.map((tensor) => tensor.data()));
+    expect(after).toEqual(copies);
+    for (const [i, p] of [...parameters.values()].entries()) expect(await p.data()).not.toEqual(copies[i]);
+    optimizer.dispose();
+  });
+  it('AdamW leaves a parameter without gradient alone, and a step leaves no tensor behind', async () => {
+    const parameters = makeParameters();
+    const optimizer = new AdamW(parameters, options);
+    const before = await parameters.get('p0')!.data();
+    const step = (): void => tf.tidy(() => optimizer.step(new Map([['p3', tf.onesLike(parameters.get('p3')!) as Tensor]]), 0.1));
+    step();
+    const count = tf.memory().numTensors;
+    step();
+    expect(tf.memory().numTensors).toBe(count);
+    expect(await parameters.get('p0')!.data()).toEqual(before);
+    optimizer.dispose();
+  });
+}
+
 const engines = [
   { backend: 'cpu', flavour: '', threads: 1 },
   ...runnableFlavours(true).flatMap((flavour) => [1, 3].map((threads) => ({ backend: 'wasm', flavour, threads }) as const)),
@@ -164,4 +274,6 @@ describe.each(engines)('fused operations on $backend $flavour, threads: $threads
   });
   linearTests();
   normTests();
+  crossEntropyTests();
+  adamwTests();
 });

@@ -2,6 +2,8 @@
  * @file The module that every thread instantiates on the shared heap: the parallel loop and all kernels.
  * It has no data of its own in memory (the heap belongs to TensorFlow.js); kernels.mjs checks that.
  */
+import { adamw, sumSquares } from '../adamw/update.as';
+import { crossEntropy, crossEntropyGradient } from '../cross-entropy/rows.as';
 import { finish } from '../matmul/finish.as';
 import { addParts, multiply, usePackingSpace, packingSpace } from '../matmul/gemm.as';
 import { multiplyRows } from '../matmul/vector.as';
@@ -9,8 +11,8 @@ import { normalize, normalizeGradient } from '../norm/rows.as';
 import { binary, unary } from './elementwise.as';
 import { addSegments, gatherRows, rearrange } from './layout.as';
 import {
-  ADD_PARTS, ADD_SEGMENTS, BINARY, FINISH, GATHER_ROWS, MULTIPLY, MULTIPLY_ROWS, NORMALIZE,
-  NORMALIZE_GRADIENT, REARRANGE, REDUCE_ROWS, SOFTMAX, SUM_COLUMNS, UNARY,
+  ADAMW, ADD_PARTS, ADD_SEGMENTS, BINARY, CROSS_ENTROPY, CROSS_ENTROPY_GRADIENT, FINISH, GATHER_ROWS, MULTIPLY, MULTIPLY_ROWS,
+  NORMALIZE, NORMALIZE_GRADIENT, REARRANGE, REDUCE_ROWS, SOFTMAX, SUM_COLUMNS, SUM_SQUARES, UNARY,
 } from './operations';
 import { useControlBlock } from './parallel.as';
 import { reduceRows, softmax, sumColumns } from './rows.as';
@@ -38,6 +40,10 @@ export function run(operation: i32, chunk: i32): void {
     case FINISH: finish(chunk); break;
     case NORMALIZE: normalize(chunk); break;
     case NORMALIZE_GRADIENT: normalizeGradient(chunk); break;
+    case CROSS_ENTROPY: crossEntropy(chunk); break;
+    case CROSS_ENTROPY_GRADIENT: crossEntropyGradient(chunk); break;
+    case SUM_SQUARES: sumSquares(chunk); break;
+    case ADAMW: adamw(chunk); break;
     case ADD_PARTS: addParts(chunk); break;
     case BINARY: binary(chunk); break;
     case UNARY: unary(chunk); break;

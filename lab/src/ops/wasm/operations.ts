@@ -16,6 +16,10 @@ export const MULTIPLY_ROWS = 10;
 export const FINISH = 11;
 export const NORMALIZE = 12;
 export const NORMALIZE_GRADIENT = 13;
+export const CROSS_ENTROPY = 14;
+export const CROSS_ENTROPY_GRADIENT = 15;
+export const SUM_SQUARES = 16;
+export const ADAMW = 17;
 
 /** What becomes of a matrix product once its sums are complete. */
 export const AS_IT_IS = 0;

@@ -97,6 +97,22 @@ export function useConstants(start: usize): void {
   return f32x4.mul(f32x4.mul(p, first), second);
 }
 
+/** ln x of one number that is not negative. AssemblyScript's own brings a table of static data, for which there is no room. */
+export function log(x: f32): f32 {
+  const bits = reinterpret<u32>(x);
+  if (bits - 0x00800000 >= 0x7f000000) return x == 0 ? -Infinity : x < f32.MIN_NORMAL_VALUE ? log(x * 8388608) - 15.942385 : x;
+  // x = m 2^e with m near 1; ln m = 2 artanh(f) = 2 (f + f³/3 + f⁵/5 + …) with f = (m − 1)/(m + 1)
+  let exponent = <i32>(bits >> 23) - 127;
+  let m = <f64>reinterpret<f32>((bits & 0x007fffff) | 0x3f800000);
+  if (m > 1.4142135623730951) {
+    m *= 0.5;
+    exponent++;
+  }
+  const f = (m - 1) / (m + 1), s = f * f;
+  const series = 1 + s * (1.0 / 3.0 + s * (1.0 / 5.0 + s * (1.0 / 7.0 + s * (1.0 / 9.0 + s / 11.0))));
+  return <f32>(2 * f * series + <f64>exponent * 0.6931471805599453);
+}
+
 /** 1 / (1 + e^-x) */
 @inline export function sigmoid(x: v128): v128 {
   return f32x4.div(constant(ONE), f32x4.add(constant(ONE), exp(f32x4.neg(x))));
