@@ -1,6 +1,7 @@
 /** @file The operations a language model is made of: each a contract, a gradient of its own, and a plain reference beside it. */
 export * from './activation/index.ts';
 export * from './adamw/index.ts';
+export * from './attention/index.ts';
 export * from './cross-entropy/index.ts';
 export * from './embedding/index.ts';
 export * from './layer-norm/index.ts';
