@@ -6,7 +6,7 @@
  */
 import { tf, type Tensor, type Tensor2D, type Tensor4D } from '../backend/index.ts';
 import { invariant } from '../base/index.ts';
-import { withGradient } from '../ops/index.ts';
+import { attentionProblem, fusedAttention, hasAttentionKernel, withGradient } from '../ops/index.ts';
 import { causalMask } from './mask.ts';
 
 export interface AttentionOptions {
@@ -37,7 +37,12 @@ export type AttentionFunction = (q: Tensor4D, k: Tensor4D, v: Tensor4D, options:
 export function attention(q: Tensor4D, k: Tensor4D, v: Tensor4D, options: AttentionOptions = {}): Tensor4D {
   const [batch, heads, queries] = q.shape;
   const [, keyValueHeads, keys] = k.shape;
+  checkQueriesAndKeys(q, k);
   checkValues(k, v);
+  if (!options.dropout && v.shape[3] === q.shape[3] && q.size > 0 && k.size > 0) {
+    const { dropout: _, ...fusable } = options;
+    if (hasAttentionKernel(attentionProblem(q, k, v, fusable))) return fusedAttention(q, k, v, fusable);
+  }
   return tf.tidy(() => {
     const weights = attentionWeights(q, k, options); // [B, H, T, U]
     const used = options.dropout ? options.dropout(weights) : weights;

@@ -15,6 +15,7 @@ export * from './kernel.ts';
 export * from './mask-rule.ts';
 export * from './problem.ts';
 export { attentionReference } from './reference.ts';
+export { WasmAttention } from './wasm.ts';
 export { WebGpuAttention } from './webgpu.ts';
 
 /**

@@ -37,6 +37,16 @@ export function usePackingSpace(start: usize): void {
   edgeTile = element(packedA, MOST_ROWS * DEPTH + SLACK);
 }
 
+/** For other operations that pack strips of their own: what `multiply` packed is lost, and it packs again in its next run. */
+export function spaceForA(): usize { return packedA; }
+export function spaceForB(): usize { return packedB; }
+
+/** C += A B for a tile of which only some rows and columns are there. */
+export function addEdge(a: usize, b: usize, depth: i32, c: usize, rowStride: i32, rows: i32, columns: i32): void {
+  tileSet(a, b, depth, edgeTile, COLUMNS << 2);
+  copyEdge(c, rowStride, rows, columns, true);
+}
+
 /** Adds (or sets) the part of the edge tile that lies inside C. */
 function copyEdge(c: usize, rowStride: i32, rows: i32, columns: i32, add: bool): void {
   for (let i: i32 = 0; i < rows; ++i) {

@@ -20,6 +20,8 @@ export const CROSS_ENTROPY = 14;
 export const CROSS_ENTROPY_GRADIENT = 15;
 export const SUM_SQUARES = 16;
 export const ADAMW = 17;
+export const ATTEND = 18;
+export const ATTEND_GRADIENT = 19;
 
 /** What becomes of a matrix product once its sums are complete. */
 export const AS_IT_IS = 0;
