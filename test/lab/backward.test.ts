@@ -54,7 +54,7 @@ onEveryBackend(() => {
     expect(() => valueAndGradients(failing, [x])).toThrow('on purpose');
     const broken = (): Scalar =>
       withGradient<Tensor>([x.square()], () => ({ value: tf.scalar(1), gradient: () => [tf.ones([2])] })) as Scalar;
-    expect(() => tf.tidy(() => valueAndGradients(broken, [x]))).toThrow(/gradient \[2\] for an input \[4,3\]/);
+    expect(() => tf.tidy(() => void valueAndGradients(broken, [x]))).toThrow(/gradient \[2\] for an input \[4,3\]/);
     expect(tf.memory().numTensors).toBe(before);
   });
 
