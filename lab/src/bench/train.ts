@@ -67,7 +67,10 @@ async function measureInTurn(name: string, backend: string, size: YardstickSize,
     const inTurn = (done: number): Promise<void> | undefined =>
       done % TURNS.steps === 0 ? torchTurn(TURNS.steps, torchTimes) : undefined;
     const times = await measure((index) => checkedStep(model, index), {
-      ...{ warmUp: TURNS.warmUp, leastRuns: runs, mostRuns: runs, budgetMs: 0 },
+      warmUp: TURNS.warmUp,
+      leastRuns: runs,
+      mostRuns: runs,
+      budgetMs: 0,
       inTurn,
     });
     const ours = rowOf(name, backend, size, model.parameterCount, times);
