@@ -24,13 +24,9 @@ export function linear<T extends Tensor>(x: T, weight: Tensor2D, bias: Tensor1D 
   checkLinear('linear', x, weight, bias);
   return withGradient<T>(bias ? [x, weight, bias] : [x, weight], (save) => {
     save(x, weight);
-    const [y] = linearForward(rowsOf(x), weight, bias);
     return {
-      value: tf.reshape(y!, [...x.shape.slice(0, -1), weight.shape[0]]) as Tensor as T,
-      gradient: (dy, [savedX, savedWeight]) => {
-        const [dx, ...rest] = linearBackward(rowsOf(savedX!), savedWeight as Tensor2D, rowsOf(dy), { bias: bias !== null });
-        return [tf.reshape(dx!, x.shape), ...rest];
-      },
+      value: linearForward(x, weight, bias) as T,
+      gradient: (dy, [savedX, savedWeight]) => linearBackward(savedX!, savedWeight as Tensor2D, dy, { bias: bias !== null }),
     };
   });
 }
@@ -44,23 +40,24 @@ export function linearReference(x: Tensor, weight: Tensor2D, bias: Tensor1D | nu
 }
 
 /** [..., I] → [N, I] */
-export function rowsOf(x: Tensor): Tensor2D {
+function rowsOf(x: Tensor): Tensor2D {
   return (x.rank === 2 ? x : tf.reshape(x, [-1, x.shape.at(-1)!])) as Tensor2D;
 }
 
-/** Off the tape: [x Wᵀ + b]. @param x [N, I] */
-function linearForward(x: Tensor2D, weight: Tensor2D, bias: Tensor1D | null): Tensor[] {
+/** Off the tape: x Wᵀ + b. */
+function linearForward(x: Tensor, weight: Tensor2D, bias: Tensor1D | null): Tensor {
   const fused = fusedKernel('linear');
-  if (fused) return fused({ x, weight, bias });
-  const product = tf.matMul(x, weight, false, true);
-  return [bias ? tf.add(product, bias) : product];
+  if (fused) return fused({ x, weight, bias })[0]!;
+  const product = tf.matMul(rowsOf(x), weight, false, true);
+  return tf.reshape(bias ? tf.add(product, bias) : product, [...x.shape.slice(0, -1), weight.shape[0]]);
 }
 
-/** Off the tape: [dx, dW], and db if there is a bias. @param x [N, I] @param dy [N, O] */
-function linearBackward(x: Tensor2D, weight: Tensor2D, dy: Tensor2D, { bias }: { readonly bias: boolean }): Tensor[] {
+/** Off the tape: [dx, dW], and db if there is a bias. */
+function linearBackward(x: Tensor, weight: Tensor2D, dy: Tensor, { bias }: { readonly bias: boolean }): Tensor[] {
   const fused = fusedKernel('linearGradient');
   if (fused) return fused({ x, weight, dy }, { bias });
-  const gradients = [tf.matMul(dy, weight), tf.matMul(dy, x, true, false)];
+  const rows = rowsOf(dy);
+  const gradients = [tf.reshape(tf.matMul(rows, weight), x.shape), tf.matMul(rows, rowsOf(x), true, false)];
   return bias ? [...gradients, sumOverRows(dy)] : gradients;
 }
 

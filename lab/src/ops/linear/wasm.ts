@@ -8,19 +8,19 @@ import { floatsOf, makeFloats, offsetOf, sizeOf, wasmKernel, type Info, type Was
 const offsetIfAny = ({ backend }: WasmContext, info: Info | undefined): number | undefined => info && offsetOf(backend, info);
 
 /**
- * x [N, I], weight [O, I], bias [O] or none → [y] with y = x Wᵀ + b [N, O];
- * `gelu` bends it, and `derivative` then gives GELU's derivative too, [N, O].
+ * x [..., I], weight [O, I], bias [O] or none → [y] with y = x Wᵀ + b [..., O];
+ * `gelu` bends it, and `derivative` then gives GELU's derivative too, [..., O].
  */
 wasmKernel('lab.linear', (context, { x, weight, bias }, { gelu, derivative }) => {
   const { backend } = context;
-  const [rows, inputs] = x!.shape as [number, number];
-  const [outputs] = weight!.shape as [number, number];
-  const y = makeFloats(backend, [rows, outputs]);
-  const slope = derivative === true ? makeFloats(backend, [rows, outputs]) : undefined;
+  const [outputs, inputs] = weight!.shape as [number, number];
+  const shape = [...x!.shape.slice(0, -1), outputs];
+  const y = makeFloats(backend, shape);
+  const slope = derivative === true ? makeFloats(backend, shape) : undefined;
   if (sizeOf(y.shape) > 0) {
     multiply(context, {
       batch: 1,
-      m: rows,
+      m: sizeOf(shape) / outputs,
       n: outputs,
       k: inputs,
       a: seen(offsetOf(backend, x!), inputs, false),
@@ -33,14 +33,14 @@ wasmKernel('lab.linear', (context, { x, weight, bias }, { gelu, derivative }) =>
 });
 
 /**
- * x [N, I], weight [O, I], dy [N, O], factor [N, I] or none → [dx, dW], and db if `bias`:
+ * x [..., I], weight [O, I], dy [..., O], factor [..., I] or none → [dx, dW], and db if `bias`:
  * dx = dy W (times the factor, the derivative of what bent x), dW = dyᵀ x, db = Σ dy.
  */
 wasmKernel('lab.linearGradient', (context, { x, weight, dy, factor }, { bias }) => {
   const { backend } = context;
-  const [rows, inputs] = x!.shape as [number, number];
-  const [outputs] = weight!.shape as [number, number];
-  const dx = makeFloats(backend, [rows, inputs]);
+  const [outputs, inputs] = weight!.shape as [number, number];
+  const rows = sizeOf(x!.shape) / inputs;
+  const dx = makeFloats(backend, x!.shape);
   const dWeight = makeFloats(backend, [outputs, inputs]);
   const gradients = bias === true ? [dx, dWeight, makeFloats(backend, [outputs])] : [dx, dWeight];
   if (rows === 0) {

@@ -7,7 +7,7 @@
 import { tf, type Tensor, type Tensor1D, type Tensor2D } from '../../backend/index.ts';
 import { gelu, geluReference } from '../activation/index.ts';
 import { fusedKernel, type FusedKernel } from '../fused.ts';
-import { checkLinear, linear, linearReference, rowsOf } from '../linear/index.ts';
+import { checkLinear, linear, linearReference } from '../linear/index.ts';
 import { withGradient } from '../with-gradient.ts';
 
 /** The weights of one linear layer. */
@@ -43,20 +43,20 @@ function fusedMLP<T extends Tensor>(
 ): T {
   const inputs = [x, up.weight, up.bias, down.weight, down.bias].filter((tensor) => tensor !== null);
   return withGradient<T>(inputs, (save, wanted) => {
-    const [bent, derivative] = forward({ x: rowsOf(x), ...up }, { gelu: true, derivative: wanted });
+    const [bent, derivative] = forward({ x, ...up }, { gelu: true, derivative: wanted });
     checkLinear('geluMLP', bent!, down.weight, down.bias);
-    const [y] = forward({ x: bent!, ...down });
+    const [value] = forward({ x: bent!, ...down });
     if (wanted) save(x, up.weight, bent!, derivative!, down.weight);
     return {
-      value: tf.reshape(y!, [...x.shape.slice(0, -1), down.weight.shape[0]]) as Tensor as T,
+      value: value as T,
       gradient: (dy, [savedX, weight1, savedBent, factor, weight2]) => {
         const [du, ...ofDown] = backward(
-          { x: savedBent!, weight: weight2!, dy: rowsOf(dy), factor: factor! },
+          { x: savedBent!, weight: weight2!, dy, factor: factor! },
           { bias: down.bias !== null },
         );
-        const [dx, ...ofUp] = backward({ x: rowsOf(savedX!), weight: weight1!, dy: du! }, { bias: up.bias !== null });
+        const ofUp = backward({ x: savedX!, weight: weight1!, dy: du! }, { bias: up.bias !== null });
         du!.dispose();
-        return [tf.reshape(dx!, x.shape), ...ofUp, ...ofDown];
+        return [...ofUp, ...ofDown];
       },
     };
   });

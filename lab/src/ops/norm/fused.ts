@@ -3,7 +3,7 @@
  *
  * Shapes: D width; any leading axes.
  */
-import { tf, type Tensor, type Tensor1D } from '../../backend/index.ts';
+import type { Tensor, Tensor1D } from '../../backend/index.ts';
 import { fusedKernel } from '../fused.ts';
 import { withGradient } from '../with-gradient.ts';
 import './wasm.ts';
@@ -26,19 +26,16 @@ export function fusedNorm<T extends Tensor>(x: T, gain: Tensor1D, bias: Tensor1D
   const [forward, backward] = [fusedKernel('norm'), fusedKernel('normGradient')];
   if (!forward || !backward) return undefined;
   const { epsilon, centered } = options;
-  const rows = (y: Tensor): Tensor => tf.reshape(y, [-1, gain.size]);
   return withGradient<T>(bias ? [x, gain, bias] : [x, gain], (save) => {
-    const [y, statistics] = forward({ x: rows(x), gain, bias }, { epsilon, centered });
+    const [y, statistics] = forward({ x, gain, bias }, { epsilon, centered });
     save(x, gain, statistics!);
     return {
-      value: tf.reshape(y!, x.shape) as Tensor as T,
-      gradient: (dy, [savedX, savedGain, savedStatistics]) => {
-        const [dx, ...rest] = backward(
-          { x: rows(savedX!), gain: savedGain!, statistics: savedStatistics!, dy: rows(dy) },
+      value: y as T,
+      gradient: (dy, [savedX, savedGain, savedStatistics]) =>
+        backward(
+          { x: savedX!, gain: savedGain!, statistics: savedStatistics!, dy },
           { centered, bias: bias !== null },
-        );
-        return [tf.reshape(dx!, x.shape), ...rest];
-      },
+        ),
     };
   });
 }

@@ -2,7 +2,7 @@
  * @file Layer norm and RMS norm on wasm (rows.as.ts). Of the forward pass only two numbers a row are kept; the gradients of gain
  * and bias are summed in pieces of some rows, and the pieces then added up.
  */
-import { floatsOf, makeFloats, offsetOf, wasmKernel, type Info, type WasmContext } from '../wasm/index.ts';
+import { floatsOf, makeFloats, offsetOf, sizeOf, wasmKernel, type Info, type WasmContext } from '../wasm/index.ts';
 import { NORMALIZE, NORMALIZE_GRADIENT, SUM_COLUMNS } from '../wasm/operations.ts';
 
 /** Elements that are worth a claim. */
@@ -11,10 +11,11 @@ const COLUMNS_IN_CHUNK = 256;
 /** The most pieces that the gradients of gain and bias are summed in. */
 const PIECES = 64;
 
-/** x [N, D], gain [D], bias [D] or none → [y [N, D], mean and 1/σ of each row [N, 2]]; without `centered` the mean counts as 0. */
+/** x [..., D], gain [D], bias [D] or none → [y [..., D], mean and 1/σ of each row [N, 2]]; without `centered` the mean counts as 0. */
 wasmKernel('lab.norm', ({ backend, pool }, { x, gain, bias }, { epsilon, centered }) => {
-  const [rows, width] = x!.shape as [number, number];
-  const y = makeFloats(backend, [rows, width]);
+  const [width] = gain!.shape as [number];
+  const rows = sizeOf(x!.shape) / width;
+  const y = makeFloats(backend, x!.shape);
   const statistics = makeFloats(backend, [rows, 2]);
   const rowsInChunk = Math.max(1, Math.floor(CHUNK / width));
   pool.run(NORMALIZE, Math.ceil(rows / rowsInChunk), [
@@ -24,11 +25,12 @@ wasmKernel('lab.norm', ({ backend, pool }, { x, gain, bias }, { epsilon, centere
   return [y, statistics];
 });
 
-/** The same x, gain and what the forward pass gave, dy [N, D] → [dx, dgain], and dbias if `bias`. */
+/** The same x, gain and what the forward pass gave, dy [..., D] → [dx, dgain], and dbias if `bias`. */
 wasmKernel('lab.normGradient', (context, { x, gain, statistics, dy }, { centered, bias }) => {
   const { backend, pool } = context;
-  const [rows, width] = x!.shape as [number, number];
-  const dx = makeFloats(backend, [rows, width]);
+  const [width] = gain!.shape as [number];
+  const rows = sizeOf(x!.shape) / width;
+  const dx = makeFloats(backend, x!.shape);
   const dGain = makeFloats(backend, [width]);
   const gradients = bias === true ? [dx, dGain, makeFloats(backend, [width])] : [dx, dGain];
   if (rows === 0) {
