@@ -5,4 +5,5 @@ export * from './cross-entropy/index.ts';
 export * from './embedding/index.ts';
 export * from './layer-norm/index.ts';
 export * from './rms-norm/index.ts';
+export * from './webgpu/index.ts';
 export * from './with-gradient.ts';

@@ -39,7 +39,7 @@ fn gradientOf(b: i32, h: i32, t: i32, u: i32) -> f32 {
   let products = vec4<f32>(product);
   let P = exponentials(scores(products, b, h, vec4<i32>(t), vec4<i32>(u), range.z, vec4<bool>(true)), vec4<f32>(rows[query].x)).x;
   ${features.dropout ? 'dPui *= keptFactors(b, h, vec4<i32>(t), vec4<i32>(u)).x;' : ''}
-  return P * (dPui - rows[query].y)${features.softCap ? ' * (1.0 - capped(products).x * capped(products).x)' : ''};
+  return P * (dPui - rows[query].y); // the soft cap lies before the bias and bends nothing here
 }
 
 // Where to walk along an axis: everywhere if the bias was broadcast there (stride 0), else only at the entry's own place.

@@ -2,8 +2,8 @@
  * @file FlashAttention on WebGPU: hangs the shaders of this folder into the backend, and hands them their tensors.
  */
 import { onBackendStart, tf } from '../../backend/index.ts';
-import type { Uniform, WebGpuBackend } from '../webgpu/backend.ts';
-import { ShaderRunner } from '../webgpu/runner.ts';
+import type { Uniform, WebGpuBackend } from '../webgpu/index.ts';
+import { ShaderRunner } from '../webgpu/index.ts';
 import { keyGradientShader, queryGradientShader, rowsShader } from './backward.wgsl.ts';
 import { biasGradientShader } from './bias-gradient.wgsl.ts';
 import { dropoutThreshold } from './dropout.ts';
