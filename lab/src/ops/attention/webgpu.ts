@@ -6,6 +6,7 @@ import type { Uniform, WebGpuBackend } from '../webgpu/index.ts';
 import { ShaderRunner } from '../webgpu/index.ts';
 import { keyGradientShader, queryGradientShader, rowsShader } from './backward.wgsl.ts';
 import { biasGradientShader } from './bias-gradient.wgsl.ts';
+import { decodeShader, joinShader, MOST_QUERIES, SPLIT } from './decode.wgsl.ts';
 import { dropoutThreshold } from './dropout.ts';
 import { forwardShader } from './forward.wgsl.ts';
 import {
@@ -28,7 +29,7 @@ const LARGEST_HEAD = 256;
 const BUFFERS = 9;
 
 /** Runs one shader on the problem. */
-type Run = (name: string, shader: Shader, workgroups: readonly [number, number], inputs: readonly Info[], outputs: readonly (readonly number[])[]) => Info[];
+type Run = (name: string, shader: Shader, workgroups: readonly [x: number, y: number, z?: number], inputs: readonly Info[], outputs: readonly (readonly number[])[]) => Info[];
 
 export class WebGpuAttention implements AttentionKernel {
   readonly #runner: ShaderRunner;
@@ -49,11 +50,26 @@ export class WebGpuAttention implements AttentionKernel {
   forward(problem: AttentionProblem, { q, k, v, bias }: AttentionInputs): [Info, Info] {
     const { batch, heads, queries, mask } = problem;
     const ranges = this.#table(mask.ofQueries);
-    const tiles = [Math.ceil(queries / TILE), batch * heads] as const;
     const inputs = [q, k, v, ranges, ...(bias ? [bias] : [])];
-    const outputs = this.#run(problem)('forward', forwardShader, tiles, inputs, [q.shape, [batch, heads, queries]]);
+    const tiles = [Math.ceil(queries / TILE), batch * heads] as const;
+    const outputs =
+      queries <= MOST_QUERIES
+        ? this.#decode(problem, inputs)
+        : this.#run(problem)('forward', forwardShader, tiles, inputs, [q.shape, [batch, heads, queries]]);
     this.#runner.dispose(ranges);
     return outputs as [Info, Info];
+  }
+
+  #decode(problem: AttentionProblem, inputs: readonly Info[]): Info[] {
+    const { batch, heads, queries, keys, headSize } = problem;
+    const rows = [batch, heads, queries];
+    const splits = Math.ceil(keys / SPLIT);
+    const run = this.#run(problem);
+    const shapes = [[...rows, splits, headSize], [...rows, splits, 2]];
+    const parts = run('decode', decodeShader, [splits, batch * heads, queries], inputs, shapes);
+    const outputs = run('join', joinShader, [1, batch * heads, queries], parts, [[...rows, headSize], rows]);
+    this.#runner.dispose(...parts);
+    return outputs;
   }
 
   backward(problem: AttentionProblem, inputs: AttentionGradientInputs): [Info, Info, Info] {
@@ -96,14 +112,14 @@ export class WebGpuAttention implements AttentionKernel {
   #run(problem: AttentionProblem): Run {
     const features = featuresOf(problem);
     const uniforms = problemUniforms(problem);
-    return (name, shader, [x, y], inputs, outputs) =>
+    return (name, shader, [x, y, z = 1], inputs, outputs) =>
       this.#runner.run({
         key: `attention, ${name} ${JSON.stringify(features)}`,
         code: () => shader(features),
         inputs,
         outputs,
         uniforms,
-        workgroups: [x, y, 1],
+        workgroups: [x, y, z],
       });
   }
 
