@@ -42,7 +42,7 @@ export interface Times {
 /** Waits until the device has really computed the tensor: a GPU only queues work until somebody reads. */
 export async function settled(tensor: Tensor): Promise<void> {
   if (currentDevice()?.name !== 'webgpu') return;
-  const one = tensor.flatten().slice(0, 1);
+  const one = tf.tidy(() => tensor.flatten().slice(0, 1));
   await one.data();
   one.dispose();
 }

@@ -1,5 +1,6 @@
 /**
- * @file `npm run bench -- NAME`: measures, beside the same on TensorFlow.js's own wasm kernels in another process.
+ * @file `npm run bench -- NAME`: measures, beside the same on TensorFlow.js's own wasm kernels in another process, unless the
+ * benchmark has a baseline of its own.
  */
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -40,7 +41,8 @@ export const bench: Command = {
     if (json !== true) console.log(`${device.toString()}\n`);
     const options = { size: String(size), ...(typeof torch === 'string' && { torch }) };
     const rows = await benchmark(`${device.name}, ${device.description}`, options);
-    const compared = alone === true || size !== 'small' ? rows : compare(rows, BASELINE, await measureBaseline(name));
+    const complete = alone === true || size !== 'small' || rows.some((row) => row.baseline !== undefined); // some bring a baseline of their own
+    const compared = complete ? rows : compare(rows, BASELINE, await measureBaseline(name));
     if (json === true) for (const row of compared) console.log(JSON.stringify(row));
     else console.log(formatTable(compared));
     return 0;

@@ -1,8 +1,12 @@
 /**
  * @file FlashAttention, backward, in WGSL. Dao 2023, algorithm 2, in two passes, because WGSL cannot add floats atomically: one walks
- * over the keys for each query (dQ), one over the queries for each key (dK, dV). Both compute the weights again from L.
+ * over the keys for each tile of queries (dQ), one over the queries for each tile of keys (dK, dV). Both compute the weights again
+ * from L.
  */
-import { columns, declarations, quarters, RANGES, ROWS, scoreFunctions, type Binding, type ShaderFeatures } from './wgsl.ts';
+import * as tiles from './tiles.wgsl.ts';
+import { declarations, quarters, RANGES, scoreFunctions, THREADS, type Binding, type ShaderFeatures } from './wgsl.ts';
+
+const { eachRow, each, TILE, SIDE } = tiles;
 
 const INPUTS: readonly Binding[] = [
   { name: 'q', type: 'vectors' },
@@ -16,105 +20,110 @@ const biasOf = (features: ShaderFeatures): readonly Binding[] => (features.bias 
 
 /** Bindings: rows [B, H, T, 2] ← o, dO, logSumExp. Each thread puts L and D = rowsum(dO ∘ O) of one query side by side. */
 export function rowsShader(features: ShaderFeatures): string {
-  const d4 = quarters(features.headSize);
   const vectors = (['o', 'dO'] as const).map((name): Binding => ({ name, type: 'vectors' }));
   return `
 ${declarations([{ name: 'rows', type: 'vec2<f32>' }], [...vectors, { name: 'logSumExp', type: 'f32' }], features)}
 
-@compute @workgroup_size(${ROWS})
+@compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
-  let t = i32(group.x) * ${ROWS} + i32(local.x);
+  let t = i32(group.x) * ${THREADS} + i32(local.x);
   if (t >= problem.T) { return; }
   let row = i32(group.y) * problem.T + t;
   var D = 0.0;
-  for (var d = 0; d < ${d4}; d++) { D += dot(load_dO(row, d), load_o(row, d)); }
+  for (var d = 0; d < ${quarters(features.headSize)}; d++) { D += dot(load_dO(row, d), load_o(row, d)); }
   rows[row] = vec2<f32>(logSumExp[row], D);
 }`;
 }
 
-/** dS = P ∘ (dP − D), through the soft cap where there is one; \`products\`, \`P\`, \`dP\` and \`D\` must be there. */
-const dSOf = ({ softCap }: ShaderFeatures): string =>
-  `P * (dP - D)${softCap ? ' * (1.0 - capped(products) * capped(products))' : ''}`;
+/** NAME0 … NAME3 = the products of all chunks of the vectors `row` and `column`; both buffers keep the last chunk. */
+function products(name: string, row: string, column: string, chunks: tiles.Chunks): string {
+  return `${eachRow((i) => `var ${name}${i} = vec4<f32>(0.0);`)}
+    ${each(
+      chunks.count,
+      (chunk) => `workgroupBarrier();
+    fill_A_${row}(firstRow, endRow, ${chunk}, lane);
+    fill_B_${column}(firstColumn, endColumn, ${chunk}, lane);
+    workgroupBarrier();
+    ${tiles.multiplyTiles(name, chunks)}`,
+    )}`;
+}
+
+/** SUMS += WEIGHTS · column vectors. With a single chunk the vectors may be those that `products` left behind. */
+function addWeighted(sums: string, weights: string, column: string, chunks: tiles.Chunks, left: boolean): string {
+  return each(chunks.count, (chunk) => {
+    const fill = chunks.count > 1 || !left ? `workgroupBarrier();\n    fill_B_${column}(firstColumn, endColumn, ${chunk}, lane);` : '';
+    return `${fill}
+    workgroupBarrier();
+    ${tiles.accumulate(sums, weights, chunk, chunks)}`;
+  });
+}
+
+/** dS = P ∘ (dP − D), through the soft cap where there is one: its slope is 1 − tanh². */
+const dSOf = ({ softCap }: ShaderFeatures, i: number, D: string): string =>
+  `P${i} * (dP${i} - ${D})${softCap ? ` * (1.0 - capped(S${i}) * capped(S${i}))` : ''}`;
 
 /** Bindings: dq [B, H, T, S] ← q, k, v, dO, rows, ranges of the queries, bias where there is one. */
 export function queryGradientShader(features: ShaderFeatures): string {
-  const [d4, Bc] = [quarters(features.headSize), columns(features.headSize)];
+  const chunks = tiles.chunksOf(features);
   return `
 ${declarations([{ name: 'dq', type: 'vectors' }], [...INPUTS, { name: 'ofQueries', type: 'i32' }, ...biasOf(features)], features)}
 ${RANGES('ofQueries', 'T')}
 ${scoreFunctions(features)}
+${tiles.tileMemory(chunks, 'dS')}
+${tiles.fillFunction('A', 'q', chunks)}
+${tiles.fillFunction('A', 'dO', chunks)}
+${tiles.fillFunction('B', 'k', chunks)}
+${tiles.fillFunction('B', 'v', chunks)}
 
-var<workgroup> Kj: array<vec4<f32>, ${Bc * d4}>;
-var<workgroup> Vj: array<vec4<f32>, ${Bc * d4}>;
-
-@compute @workgroup_size(${ROWS})
+@compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
   let lane = i32(local.x);
+  let x = lane % ${SIDE};
+  let y = lane / ${SIDE};
   let head = i32(group.y); // b · H + h
   let b = head / problem.H;
   let h = head % problem.H;
-  let keyRow = head / problem.group * problem.U;
-  let firstQuery = i32(group.x) * ${ROWS};
-  let lastQuery = min(firstQuery + ${ROWS}, problem.T) - 1;
-  let t = min(firstQuery + lane, problem.T - 1);
-  let row = head * problem.T + t;
+  let firstKey = head / problem.group * problem.U; // where this head's keys begin
+  let endColumn = firstKey + problem.U;
+  let firstQuery = i32(group.x) * ${TILE};
+  let lastQuery = min(firstQuery + ${TILE}, problem.T) - 1;
+  let firstRow = head * problem.T + firstQuery;
+  let endRow = (head + 1) * problem.T;
 
-  var Qi: array<vec4<f32>, ${d4}>;
-  var dOi: array<vec4<f32>, ${d4}>;
-  var dQi: array<vec4<f32>, ${d4}>;
-  for (var d = 0; d < ${d4}; d++) { Qi[d] = load_q(row, d); dOi[d] = load_dO(row, d); dQi[d] = vec4<f32>(0.0); }
-  let L = vec4<f32>(rows[row].x);
-  let D = vec4<f32>(rows[row].y);
-  let range = range_ofQueries(b, t);
+  let t = firstQuery + 4 * y; // the first of this thread's four queries
+  ${eachRow((i) => `let range${i} = range_ofQueries(b, min(t + ${i}, problem.T - 1));`)}
+  ${eachRow((i) => `let LD${i} = rows[min(firstRow + 4 * y + ${i}, endRow - 1)];`)}
+  ${tiles.declareSums('dQ', chunks)}
 
-  let firstTile = range_ofQueries(b, firstQuery).x / ${Bc};
-  let endTile = (range_ofQueries(b, lastQuery).y + ${Bc - 1}) / ${Bc};
+  let firstTile = range_ofQueries(b, firstQuery).x / ${TILE};
+  let endTile = (range_ofQueries(b, lastQuery).y + ${TILE - 1}) / ${TILE};
   for (var j = firstTile; j < endTile; j++) {
-    workgroupBarrier();
-    for (var i = lane; i < ${Bc * d4}; i += ${ROWS}) {
-      let u = j * ${Bc} + i / ${d4};
-      let source = keyRow + min(u, problem.U - 1);
-      Kj[i] = select(vec4<f32>(0.0), load_k(source, i % ${d4}), u < problem.U);
-      Vj[i] = select(vec4<f32>(0.0), load_v(source, i % ${d4}), u < problem.U);
-    }
-    workgroupBarrier();
+    let firstColumn = firstKey + j * ${TILE};
 
-    // S = Qi Kjᵀ and dP = dOi Vjᵀ, four keys at a time; from them dS.
-    var dS: array<vec4<f32>, ${Bc / 4}>;
-    for (var c = 0; c < ${Bc / 4}; c++) {
-      var products = vec4<f32>(0.0);
-      var dP = vec4<f32>(0.0);
-      for (var d = 0; d < ${d4}; d++) {
-        let at = 4 * c * ${d4} + d;
-        products += vec4<f32>(dot(Qi[d], Kj[at]), dot(Qi[d], Kj[at + ${d4}]), dot(Qi[d], Kj[at + ${2 * d4}]), dot(Qi[d], Kj[at + ${3 * d4}]));
-        dP += vec4<f32>(dot(dOi[d], Vj[at]), dot(dOi[d], Vj[at + ${d4}]), dot(dOi[d], Vj[at + ${2 * d4}]), dot(dOi[d], Vj[at + ${3 * d4}]));
-      }
-      let u = vec4<i32>(j * ${Bc} + 4 * c) + vec4<i32>(0, 1, 2, 3);
-      let seen = (u >= vec4<i32>(range.x)) & (u < vec4<i32>(range.y));
-      let P = exponentials(scores(products, b, h, vec4<i32>(t), u, range.z, seen), L);
-      ${features.dropout ? 'dP *= keptFactors(b, h, vec4<i32>(t), u);' : ''}
-      dS[c] = ${dSOf(features)};
-    }
+    // dP = dO Vᵀ and S = Q Kᵀ
+    ${products('dP', 'dO', 'v', chunks)}
+    ${products('S', 'q', 'k', chunks)}
 
-    // dQi += dS Kj
-    for (var d = 0; d < ${d4}; d++) {
-      var x = dQi[d];
-      for (var c = 0; c < ${Bc / 4}; c++) {
-        let at = 4 * c * ${d4} + d;
-        x += dS[c].x * Kj[at] + dS[c].y * Kj[at + ${d4}] + dS[c].z * Kj[at + ${2 * d4}] + dS[c].w * Kj[at + ${3 * d4}];
-      }
-      dQi[d] = x;
-    }
+    // P = exp(S − L) again, and dS = P ∘ (dP − D)
+    let u = vec4<i32>(j * ${TILE} + x) + vec4<i32>(0, ${SIDE}, ${2 * SIDE}, ${3 * SIDE});
+    ${eachRow(
+      (i) => `let seen${i} = (u >= vec4<i32>(range${i}.x)) & (u < vec4<i32>(range${i}.y));
+    let P${i} = exponentials(scores(S${i}, b, h, vec4<i32>(t + ${i}), u, range${i}.z, seen${i}), vec4<f32>(LD${i}.x));
+    ${features.dropout ? `dP${i} *= keptFactors(b, h, vec4<i32>(t + ${i}), u);` : ''}
+    dS[(4 * y + ${i}) * ${SIDE} + x] = ${dSOf(features, i, `LD${i}.y`)};`,
+    )}
+
+    // dQ += dS K
+    ${addWeighted('dQ', 'dS', 'k', chunks, true)}
   }
-  if (firstQuery + lane < problem.T) {
-    for (var d = 0; d < ${d4}; d++) { store_dq(row, d, dQi[d] * problem.scale); }
-  }
+  let row = firstRow + 4 * y;
+  ${tiles.storeSums('dQ', 'dq', 'row', 'endRow', chunks, () => 'problem.scale')}
 }`;
 }
 
 /** Bindings: dk, dv [B, K, U, S] ← q, k, v, dO, rows, ranges of the keys, bias where there is one. */
 export function keyGradientShader(features: ShaderFeatures): string {
-  const [d4, Bq] = [quarters(features.headSize), columns(features.headSize)];
+  const chunks = tiles.chunksOf(features);
   const outputs: readonly Binding[] = [
     { name: 'dk', type: 'vectors' },
     { name: 'dv', type: 'vectors' },
@@ -123,89 +132,63 @@ export function keyGradientShader(features: ShaderFeatures): string {
 ${declarations(outputs, [...INPUTS, { name: 'ofKeys', type: 'i32' }, ...biasOf(features)], features)}
 ${RANGES('ofKeys', 'U')}
 ${scoreFunctions(features)}
+${tiles.tileMemory(chunks, 'P', 'dS')}
+${tiles.fillFunction('A', 'k', chunks)}
+${tiles.fillFunction('A', 'v', chunks)}
+${tiles.fillFunction('B', 'q', chunks)}
+${tiles.fillFunction('B', 'dO', chunks)}
 
-var<workgroup> Qi: array<vec4<f32>, ${Bq * d4}>;
-var<workgroup> dOi: array<vec4<f32>, ${Bq * d4}>;
-
-@compute @workgroup_size(${ROWS})
+@compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
   let lane = i32(local.x);
+  let x = lane % ${SIDE};
+  let y = lane / ${SIDE};
   let keyHead = i32(group.y); // b · K + its head
   let b = keyHead * problem.group / problem.H;
-  let firstKey = i32(group.x) * ${ROWS};
-  let lastKey = min(firstKey + ${ROWS}, problem.U) - 1;
-  let u = min(firstKey + lane, problem.U - 1); // threads beyond the end repeat the last key and store nothing
-  let row = keyHead * problem.U + u;
+  let firstKey = i32(group.x) * ${TILE};
+  let lastKey = min(firstKey + ${TILE}, problem.U) - 1;
+  let firstRow = keyHead * problem.U + firstKey;
+  let endRow = (keyHead + 1) * problem.U;
 
-  var Kj: array<vec4<f32>, ${d4}>;
-  var Vj: array<vec4<f32>, ${d4}>;
-  var dKj: array<vec4<f32>, ${d4}>;
-  var dVj: array<vec4<f32>, ${d4}>;
-  for (var d = 0; d < ${d4}; d++) {
-    Kj[d] = load_k(row, d);
-    Vj[d] = load_v(row, d);
-    dKj[d] = vec4<f32>(0.0);
-    dVj[d] = vec4<f32>(0.0);
-  }
-  let range = range_ofKeys(b, u);
-  let firstTile = range_ofKeys(b, firstKey).x / ${Bq};
-  let endTile = (range_ofKeys(b, lastKey).y + ${Bq - 1}) / ${Bq};
+  let u = firstKey + 4 * y; // the first of this thread's four keys
+  ${eachRow((i) => `let range${i} = range_ofKeys(b, min(u + ${i}, problem.U - 1));`)}
+  ${tiles.declareSums('dK', chunks)}
+  ${tiles.declareSums('dV', chunks)}
 
+  let firstTile = range_ofKeys(b, firstKey).x / ${TILE};
+  let endTile = (range_ofKeys(b, lastKey).y + ${TILE - 1}) / ${TILE};
   // The query heads that share this key head, one after the other: their gradients add up here, in a fixed order.
   for (var g = 0; g < problem.group; g++) {
     let head = keyHead * problem.group + g;
     let h = head % problem.H;
+    let endColumn = (head + 1) * problem.T;
     for (var i = firstTile; i < endTile; i++) {
-      workgroupBarrier();
-      for (var n = lane; n < ${Bq * d4}; n += ${ROWS}) {
-        let t = i * ${Bq} + n / ${d4};
-        let source = head * problem.T + min(t, problem.T - 1);
-        Qi[n] = select(vec4<f32>(0.0), load_q(source, n % ${d4}), t < problem.T);
-        dOi[n] = select(vec4<f32>(0.0), load_dO(source, n % ${d4}), t < problem.T);
-      }
-      workgroupBarrier();
+      let firstColumn = head * problem.T + i * ${TILE};
 
-      // Sᵀ = Kj Qiᵀ and dPᵀ = Vj dOiᵀ, four queries at a time; from them P and dS.
-      var Z: array<vec4<f32>, ${Bq / 4}>; // P after dropout
-      var dS: array<vec4<f32>, ${Bq / 4}>;
-      for (var c = 0; c < ${Bq / 4}; c++) {
-        var products = vec4<f32>(0.0);
-        var dP = vec4<f32>(0.0);
-        for (var d = 0; d < ${d4}; d++) {
-          let at = 4 * c * ${d4} + d;
-          products += vec4<f32>(dot(Kj[d], Qi[at]), dot(Kj[d], Qi[at + ${d4}]), dot(Kj[d], Qi[at + ${2 * d4}]), dot(Kj[d], Qi[at + ${3 * d4}]));
-          dP += vec4<f32>(dot(Vj[d], dOi[at]), dot(Vj[d], dOi[at + ${d4}]), dot(Vj[d], dOi[at + ${2 * d4}]), dot(Vj[d], dOi[at + ${3 * d4}]));
-        }
-        let t = vec4<i32>(i * ${Bq} + 4 * c) + vec4<i32>(0, 1, 2, 3);
-        let at = vec4<i32>(head * problem.T) + min(t, vec4<i32>(problem.T - 1));
-        let L = vec4<f32>(rows[at.x].x, rows[at.y].x, rows[at.z].x, rows[at.w].x);
-        let D = vec4<f32>(rows[at.x].y, rows[at.y].y, rows[at.z].y, rows[at.w].y);
-        let seen = (t >= vec4<i32>(range.x)) & (t < vec4<i32>(range.y));
-        let P = exponentials(scores(products, b, h, t, vec4<i32>(u), range.z, seen), L);
-        Z[c] = P;
-        ${features.dropout ? 'let kept = keptFactors(b, h, t, vec4<i32>(u)); Z[c] *= kept; dP *= kept;' : ''}
-        dS[c] = ${dSOf(features)};
-      }
+      // Sᵀ = K Qᵀ and dPᵀ = V dOᵀ
+      ${products('S', 'k', 'q', chunks)}
+      ${products('dP', 'v', 'dO', chunks)}
 
-      // dVj += Pᵀ dOi, dKj += dSᵀ Qi
-      for (var d = 0; d < ${d4}; d++) {
-        var x = dVj[d];
-        var y = dKj[d];
-        for (var c = 0; c < ${Bq / 4}; c++) {
-          let at = 4 * c * ${d4} + d;
-          x += Z[c].x * dOi[at] + Z[c].y * dOi[at + ${d4}] + Z[c].z * dOi[at + ${2 * d4}] + Z[c].w * dOi[at + ${3 * d4}];
-          y += dS[c].x * Qi[at] + dS[c].y * Qi[at + ${d4}] + dS[c].z * Qi[at + ${2 * d4}] + dS[c].w * Qi[at + ${3 * d4}];
-        }
-        dVj[d] = x;
-        dKj[d] = y;
-      }
+      // Pᵀ = exp(Sᵀ − L) again, and dSᵀ = Pᵀ ∘ (dPᵀ − D)
+      let t = vec4<i32>(i * ${TILE} + x) + vec4<i32>(0, ${SIDE}, ${2 * SIDE}, ${3 * SIDE});
+      let at = vec4<i32>(head * problem.T) + min(t, vec4<i32>(problem.T - 1));
+      let L = vec4<f32>(rows[at.x].x, rows[at.y].x, rows[at.z].x, rows[at.w].x);
+      let D = vec4<f32>(rows[at.x].y, rows[at.y].y, rows[at.z].y, rows[at.w].y);
+      ${eachRow(
+        (row) => `let seen${row} = (t >= vec4<i32>(range${row}.x)) & (t < vec4<i32>(range${row}.y));
+      let P${row} = exponentials(scores(S${row}, b, h, t, vec4<i32>(u + ${row}), range${row}.z, seen${row}), L);
+      ${features.dropout ? `let kept${row} = keptFactors(b, h, t, vec4<i32>(u + ${row})); dP${row} *= kept${row};` : ''}
+      dS[(4 * y + ${row}) * ${SIDE} + x] = ${dSOf(features, row, 'D')};
+      P[(4 * y + ${row}) * ${SIDE} + x] = P${row}${features.dropout ? ` * kept${row}` : ''};`,
+      )}
+
+      // dV += Pᵀ dO, dK += dSᵀ Q
+      ${addWeighted('dV', 'P', 'dO', chunks, true)}
+      ${addWeighted('dK', 'dS', 'q', chunks, false)}
     }
   }
-  if (firstKey + lane < problem.U) {
-    for (var d = 0; d < ${d4}; d++) {
-      store_dk(row, d, dKj[d] * problem.scale);
-      store_dv(row, d, dVj[d]);
-    }
-  }
+  let row = firstRow + 4 * y;
+  ${tiles.storeSums('dK', 'dk', 'row', 'endRow', chunks, () => 'problem.scale')}
+  ${tiles.storeSums('dV', 'dv', 'row', 'endRow', chunks, () => '1.0')}
 }`;
 }

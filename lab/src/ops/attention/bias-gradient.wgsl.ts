@@ -2,7 +2,7 @@
  * @file The gradient of the bias, in WGSL: dBias = dS, summed over the axes along which the bias was broadcast. One thread for each
  * number of the bias goes through all weights that it entered, so that no matrix larger than the bias is ever there.
  */
-import { declarations, quarters, RANGES, ROWS, scoreFunctions, type ShaderFeatures } from './wgsl.ts';
+import { declarations, quarters, RANGES, scoreFunctions, type ShaderFeatures, THREADS } from './wgsl.ts';
 
 /** Bindings: dBias (shape of the bias) ← q, k, v, dO, rows, ranges of the queries, bias. */
 export function biasGradientShader(features: ShaderFeatures): string {
@@ -39,7 +39,7 @@ fn gradientOf(b: i32, h: i32, t: i32, u: i32) -> f32 {
   let products = vec4<f32>(product);
   let P = exponentials(scores(products, b, h, vec4<i32>(t), vec4<i32>(u), range.z, vec4<bool>(true)), vec4<f32>(rows[query].x)).x;
   ${features.dropout ? 'dPui *= keptFactors(b, h, vec4<i32>(t), vec4<i32>(u)).x;' : ''}
-  return P * (dPui - rows[query].y)${features.softCap ? ' * (1.0 - capped(products).x * capped(products).x)' : ''};
+  return P * (dPui - rows[query].y); // the soft cap lies before the bias and bends nothing here
 }
 
 // Where to walk along an axis: everywhere if the bias was broadcast there (stride 0), else only at the entry's own place.
@@ -47,13 +47,13 @@ fn walk(stride: i32, place: i32, length: i32) -> vec2<i32> {
   return select(vec2<i32>(place, place + 1), vec2<i32>(0, length), stride == 0);
 }
 
-@compute @workgroup_size(${ROWS})
+@compute @workgroup_size(${THREADS})
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_id) local: vec3<u32>,
 ) {
-  let entry = i32((group.y * groups.x + group.x) * ${ROWS}u + local.x);
+  let entry = i32((group.y * groups.x + group.x) * ${THREADS}u + local.x);
   if (entry >= i32(arrayLength(&dBias))) { return; }
   // The entry's coordinates, the last axis first.
   var rest = entry;

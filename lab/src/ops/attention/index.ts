@@ -33,8 +33,13 @@ export { WebGpuAttention } from './webgpu.ts';
  * @throws RangeError when shapes or options do not belong together, naming the axis or the option.
  */
 export function fusedAttention(q: Tensor4D, k: Tensor4D, v: Tensor4D, options: FusedAttentionOptions = {}): Tensor4D {
+  return kernelAttention(q, k, v, options) ?? attentionReference(q, k, v, options);
+}
+
+/** The same on a kernel of the running backend, or undefined where it has none that takes the problem. */
+export function kernelAttention(q: Tensor4D, k: Tensor4D, v: Tensor4D, options: FusedAttentionOptions): Tensor4D | undefined {
   const problem = attentionProblem(q, k, v, options);
-  if (!hasAttentionKernel(problem)) return attentionReference(q, k, v, options);
+  if (!hasAttentionKernel(problem)) return undefined;
   const { bias } = options;
   return withGradient<Tensor4D>(bias ? [q, k, v, bias] : [q, k, v], (save) => {
     const [output, logSumExp] = runAttentionKernel('FusedAttention', { q, k, v, ...(bias && { bias }) }, problem);

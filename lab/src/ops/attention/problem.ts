@@ -57,7 +57,14 @@ export function attentionProblem(q: Tensor4D, k: Tensor4D, v: Tensor4D, options:
     () => `fusedAttention: there are ${heads} heads and ${alibiSlopes!.length} alibiSlopes`,
   );
   return {
-    ...{ batch, heads, keyValueHeads, queries, keys, headSize, scale, softCap },
+    batch,
+    heads,
+    keyValueHeads,
+    queries,
+    keys,
+    headSize,
+    scale,
+    softCap,
     slopes: alibiSlopes ? Float32Array.from(alibiSlopes) : null,
     biasShape: bias ? biasShape(bias, [batch, heads, queries, keys]) : null,
     dropout: dropout && dropout.rate > 0 ? checkDropout(dropout) : null,
@@ -65,7 +72,7 @@ export function attentionProblem(q: Tensor4D, k: Tensor4D, v: Tensor4D, options:
   };
 }
 
-function checkShapes(q: Tensor, k: Tensor, v: Tensor): void {
+function checkShapes(q: Tensor4D, k: Tensor4D, v: Tensor4D): void {
   for (const [name, x] of Object.entries({ query: q, key: k, value: v })) {
     invariant(x.rank === 4, () => `fusedAttention: the ${name} must have four axes [B, H, T, S], got [${x.shape}]`);
     invariant(x.dtype === 'float32', () => `fusedAttention: the ${name} must be float32, got ${x.dtype}`);
@@ -75,7 +82,7 @@ function checkShapes(q: Tensor, k: Tensor, v: Tensor): void {
   invariant(k.shape.join() === v.shape.join(), () => `fusedAttention: key [${k.shape}], value [${v.shape}]; they must be equal`);
   invariant(q.shape[0] === k.shape[0], () => `fusedAttention: the batches differ: ${text}`);
   invariant(q.shape[3] === k.shape[3], () => `fusedAttention: the head sizes differ: ${text}`);
-  invariant(q.shape[1]! % k.shape[1]! === 0, () => `fusedAttention: heads must be a multiple of keyValueHeads: ${text}`);
+  invariant(q.shape[1] % k.shape[1] === 0, () => `fusedAttention: heads must be a multiple of keyValueHeads: ${text}`);
 }
 
 function biasShape(bias: Tensor, full: readonly number[]): [number, number, number, number] {

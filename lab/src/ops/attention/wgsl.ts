@@ -2,7 +2,7 @@
  * @file What the attention shaders have in common: the bindings, loads of head vectors in fours, and how a product q · k becomes the
  * score that enters the softmax.
  *
- * Letters as in the paper: T queries, U keys, S head size; Br queries and Bc keys make a tile; D = rowsum(dO ∘ O), L log-sum-exp.
+ * Letters as in the paper: T queries, U keys, S scores, P weights, O output, D = rowsum(dO ∘ O), L log-sum-exp.
  */
 import { HEAD_STEP, KEY_STEP, QUERY_STEP } from './dropout.ts';
 import { HIDDEN_BELOW, type AttentionProblem } from './problem.ts';
@@ -21,23 +21,11 @@ export function featuresOf({ headSize, softCap, biasShape, dropout, slopes }: At
   return { headSize, softCap: softCap > 0, bias: biasShape !== null, dropout: dropout !== null, slopes: slopes?.length ?? 0 };
 }
 
-/** Br: rows of a workgroup, one thread each. Two warps of NVIDIA's, one wave of AMD's. */
-export const ROWS = 64;
-
-/** Workgroup memory that every WebGPU device has. */
-const WORKGROUP_BYTES = 16384;
+/** Threads of a workgroup: two warps of NVIDIA's, one wave of AMD's. */
+export const THREADS = 64;
 
 /** Fours of numbers in a head vector, the last one filled up with zeros. */
 export const quarters = (headSize: number): number => Math.ceil(headSize / 4);
-
-/**
- * Bc: two tiles of so many head vectors (K and V, or Q and dO) fill the workgroup's memory. A multiple of four, as a thread takes
- * four at a time; beyond 32 a thread would have to hold too many scores.
- */
-export function columns(headSize: number): number {
-  const fits = WORKGROUP_BYTES / (2 * 16 * quarters(headSize));
-  return Math.max(4, Math.min(32, fits - (fits % 4)));
-}
 
 /** A storage buffer: head vectors, or plain numbers of that type. */
 export interface Binding {

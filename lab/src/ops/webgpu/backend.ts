@@ -2,7 +2,7 @@
  * @file The parts of TensorFlow.js's webgpu backend and of WebGPU itself that the lab's own kernels use.
  * (WebGPU's full types live in the browser's library of types.)
  */
-import { tf } from '../../backend/index.ts';
+import type { tf } from '../../backend/index.ts';
 
 type Info = tf.TensorInfo;
 

@@ -4,7 +4,7 @@
  * WebGPU tells of a shader that does not compile long after the call, and leaves the old content of a reused buffer in the place of
  * the result. So the first use of every shader is watched, and whoever reads a tensor that may come from a broken one gets the error.
  */
-import { tf } from '../../backend/index.ts';
+import type { tf } from '../../backend/index.ts';
 import { LabError } from '../../base/index.ts';
 import type { GpuPipeline, Uniform, WebGpuBackend } from './backend.ts';
 
@@ -121,17 +121,20 @@ export class ShaderRunner {
     device.pushErrorScope('validation');
     record();
     this.#submit();
-    const watch = device.popErrorScope().then((problem) => {
-      this.#watched.delete(watch);
-      if (!problem) return;
-      const error = new LabError(`The GPU refused the shader '${key}', and its result is wrong: ${problem.message}`);
-      this.#pipelines.delete(key);
-      this.#broken.set(key, error);
-      const next = this.#backend.makeTensorInfo([0], 'float32');
-      this.#suspects.push({ from, to: numberOf(next.dataId), error });
-      this.dispose(next);
-    });
+    const watch = this.#report(key, from, device.popErrorScope());
     this.#watched.add(watch);
+    void watch.finally(() => this.#watched.delete(watch));
+  }
+
+  async #report(key: string, from: number, scope: Promise<{ readonly message: string } | null>): Promise<void> {
+    const problem = await scope.catch(() => null); // a device that is gone answers no more; reading from it fails by itself
+    if (!problem) return;
+    const error = new LabError(`The GPU refused the shader '${key}', and its result is wrong: ${problem.message}`);
+    this.#pipelines.delete(key);
+    this.#broken.set(key, error);
+    const next = this.#backend.makeTensorInfo([0], 'float32');
+    this.#suspects.push({ from, to: numberOf(next.dataId), error });
+    this.dispose(next);
   }
 
   #check(dataId: object): void {
