@@ -47,7 +47,7 @@ async function expectSame(fast: Operation, plain: Operation, inputs: Tensor[], w
   tf.dispose([value, upstream, got.value, got.grads, want.value, want.grads]);
 }
 
-/** [rows, inputs, outputs]: single rows, blocks that hang over, long sums that are cut into parts. */
+/** [rows, inputs, outputs]: single rows, blocks that hang over, several blocks of columns, long sums, whole and cut into parts. */
 const linearSizes = [
   [1, 1, 1],
   [1, 37, 65],
@@ -58,6 +58,9 @@ const linearSizes = [
   [133, 130, 70],
   [1500, 9, 13],
   [40, 1300, 21],
+  [10, 700, 400],
+  [900, 9, 13],
+  [1100, 5, 150],
 ] as const;
 
 function linearTests(): void {
