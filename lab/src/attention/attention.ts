@@ -6,7 +6,7 @@
  */
 import { tf, type Tensor, type Tensor2D, type Tensor4D } from '../backend/index.ts';
 import { invariant } from '../base/index.ts';
-import { withGradient } from '../ops/index.ts';
+import { type FusedAttentionOptions, kernelAttention, withGradient } from '../ops/index.ts';
 import { causalMask } from './mask.ts';
 
 export interface AttentionOptions {
@@ -26,7 +26,8 @@ export type AttentionFunction = (q: Tensor4D, k: Tensor4D, v: Tensor4D, options:
 /**
  * softmax(q kᵀ · scale + mask + bias) v
  *
- * When K < H, each run of H/K neighbouring query heads shares one key/value head.
+ * When K < H, each run of H/K neighbouring query heads shares one key/value head. Where the running backend has a kernel for it
+ * (`fusedAttention`), that is used, and the weights are never written down.
  *
  * @param q [B, H, T, S]
  * @param k [B, K, U, S], K divides H
@@ -37,7 +38,10 @@ export type AttentionFunction = (q: Tensor4D, k: Tensor4D, v: Tensor4D, options:
 export function attention(q: Tensor4D, k: Tensor4D, v: Tensor4D, options: AttentionOptions = {}): Tensor4D {
   const [batch, heads, queries] = q.shape;
   const [, keyValueHeads, keys] = k.shape;
+  checkQueriesAndKeys(q, k);
   checkValues(k, v);
+  const fused = isFusable(q, v, options) && kernelAttention(q, k, v, fusedOptions(options));
+  if (fused) return fused;
   return tf.tidy(() => {
     const weights = attentionWeights(q, k, options); // [B, H, T, U]
     const used = options.dropout ? options.dropout(weights) : weights;
@@ -81,6 +85,18 @@ function softmax(scores: Tensor4D, mask?: Tensor2D): Tensor4D {
     save(weights);
     return { value: weights, gradient: (dw, [w]) => [tf.mul(tf.sub(dw, tf.sum(tf.mul(dw, w!), -1, true)), w!)] };
   });
+}
+
+/**
+ * Whether the kernels mean the same by these options: they take no function in between, one head size, and give zeros, not the mean
+ * of the values, for a query that sees nothing.
+ */
+function isFusable(q: Tensor4D, v: Tensor4D, { causal, dropout }: AttentionOptions): boolean {
+  return !dropout && q.shape[3] === v.shape[3] && !(causal && q.shape[2] > v.shape[2]);
+}
+
+function fusedOptions({ causal = false, scale, bias }: AttentionOptions): FusedAttentionOptions {
+  return { causal, ...(scale !== undefined && { scale }), ...(bias && { bias }) };
 }
 
 /** The query heads of one key/value head become rows of one matrix: no key is copied. */

@@ -1,6 +1,7 @@
-/** @file One wide vector as several heads, and back. Shapes: B batch, T tokens, H heads, S head size. */
+/** @file One wide vector as several heads, and back; each is the other's gradient, so that nothing is kept for it. Shapes: B batch, T tokens, H heads, S head size. */
 import { tf, type Tensor3D, type Tensor4D } from '../backend/index.ts';
 import { invariant } from '../base/index.ts';
+import { withGradient } from '../ops/index.ts';
 
 /**
  * @param x [B, T, H·S]
@@ -10,7 +11,10 @@ import { invariant } from '../base/index.ts';
 export function splitHeads(x: Tensor3D, heads: number): Tensor4D {
   const [batch, tokens, width] = x.shape;
   invariant(width % heads === 0, () => `splitHeads: the width ${width} of x [${x.shape}] is not a multiple of ${heads} heads`);
-  return tf.tidy(() => tf.transpose(tf.reshape(x, [batch, tokens, heads, width / heads]), [0, 2, 1, 3]));
+  return withGradient<Tensor4D>([x], () => ({
+    value: tf.transpose(tf.reshape(x, [batch, tokens, heads, width / heads]), [0, 2, 1, 3]),
+    gradient: (dy) => [mergeHeads(dy)],
+  }));
 }
 
 /**
@@ -19,5 +23,8 @@ export function splitHeads(x: Tensor3D, heads: number): Tensor4D {
  */
 export function mergeHeads(x: Tensor4D): Tensor3D {
   const [batch, heads, tokens, headSize] = x.shape;
-  return tf.tidy(() => tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [batch, tokens, heads * headSize]));
+  return withGradient<Tensor3D>([x], () => ({
+    value: tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [batch, tokens, heads * headSize]),
+    gradient: (dy) => [splitHeads(dy, heads)],
+  }));
 }

@@ -1,4 +1,5 @@
 /** @file Which device runs the tensors. */
+export * from './backward.ts';
 export * from './device.ts';
 export * from './hooks.ts';
 export * from './inspect.ts';

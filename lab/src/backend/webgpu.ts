@@ -38,6 +38,12 @@ const SOFTWARE = /swiftshader|llvmpipe|lavapipe|softpipe|basic render|\bcpu\b/i;
 const NO_GPU = 'no GPU was found (Dawn needs a Vulkan, Metal or Direct3D 12 driver)';
 const NO_VULKAN = 'no GPU driver was found (there is no libvulkan.so.1; the package of your GPU driver brings it)';
 
+const DAWN_OPTIONS = [
+  'enable-dawn-features=vulkan_enable_f16_on_nvidia',
+  // The shaders clear their workgroup memory by a loop: SwiftShader unrolls the extension's way and compiles ten times as long.
+  'disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension',
+];
+
 /** Kept alive for good: if Dawn's root object is collected, the process aborts or hangs. */
 const kept: Gpu[] = [];
 
@@ -47,7 +53,7 @@ async function loadDawn(): Promise<Gpu> {
     throw new Unavailable(`the npm package webgpu cannot be loaded (${firstLine(messageOf(error))})`);
   });
   Object.assign(globalThis, globals);
-  const gpu = create(['enable-dawn-features=vulkan_enable_f16_on_nvidia']) as unknown as Gpu;
+  const gpu = create(DAWN_OPTIONS) as unknown as Gpu;
   kept.push(gpu);
   Object.defineProperty(globalThis, 'navigator', { value: { gpu, userAgent: 'node' }, configurable: true, writable: true });
   return gpu;

@@ -1,17 +1,22 @@
 /** @file Measurements: `npm run bench -- NAME`. */
+import { benchAttention } from './attention.ts';
 import { benchMatmul } from './matmul.ts';
 import type { BenchRow } from './measure.ts';
 import { benchTokenizer } from './tokenizer.ts';
-import { benchTrain } from './train.ts';
+import { benchTrain, type BenchTrainOptions } from './train.ts';
 
 export { compare, formatTable, type BenchRow } from './measure.ts';
 export * from './yardstick.ts';
 
-/**
- * What can be measured: each takes the words that name the running backend in its rows, and whether a baseline of its own
- * shall be left out.
- */
-export const benchmarks: Readonly<Record<string, (backend: string, alone: boolean) => Promise<BenchRow[]>>> = {
+/** What was said on the command line. */
+export interface BenchOptions extends BenchTrainOptions {
+  /** Leave the baseline out. */
+  readonly alone: boolean;
+}
+
+/** What can be measured: each takes the words that name the running backend in its rows. */
+export const benchmarks: Readonly<Record<string, (backend: string, options: BenchOptions) => Promise<BenchRow[]>>> = {
+  attention: benchAttention,
   matmul: benchMatmul,
   train: benchTrain,
   tokenizer: benchTokenizer,

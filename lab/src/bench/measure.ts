@@ -28,6 +28,8 @@ export interface MeasureOptions {
   readonly mostRuns: number;
   /** After so many milliseconds there are no further runs than the least. */
   readonly budgetMs: number;
+  /** A competitor's turn, off the clock: called after every run with the number of runs so far. */
+  readonly inTurn?: (done: number) => Promise<void> | undefined;
 }
 
 export interface Times {
@@ -40,7 +42,7 @@ export interface Times {
 /** Waits until the device has really computed the tensor: a GPU only queues work until somebody reads. */
 export async function settled(tensor: Tensor): Promise<void> {
   if (currentDevice()?.name !== 'webgpu') return;
-  const one = tensor.flatten().slice(0, 1);
+  const one = tf.tidy(() => tensor.flatten().slice(0, 1));
   await one.data();
   one.dispose();
 }
@@ -62,23 +64,28 @@ export async function measure(run: (index: number) => Promise<void>, options: Me
     await run(index++);
     times.push(performance.now() - before);
     peak = Math.max(peak, peakBytes());
+    await options.inTurn?.(times.length);
   }
-  times.sort((a, b) => a - b);
+  return timesOf(times, peak);
+}
+
+/** Median and range of single measurements. */
+export function timesOf(milliseconds: readonly number[], peak: number): Times {
+  const times = milliseconds.toSorted((a, b) => a - b);
   return { medianMs: times[times.length >> 1]!, minMs: times[0]!, maxMs: times.at(-1)!, peakBytes: peak };
 }
 
-/** Joins each row to the baseline's row of the same name and shape. */
+/** Joins each row that has no baseline yet to the baseline's row of the same name and shape. */
 export function compare(rows: readonly BenchRow[], baseline: string, baselineRows: readonly BenchRow[]): BenchRow[] {
   return rows.map((row) => {
     const other = baselineRows.find((candidate) => candidate.name === row.name && candidate.shape === row.shape);
-    return other ? { ...row, baseline, ratio: other.medianMs / row.medianMs } : row;
+    return other && row.baseline === undefined ? { ...row, baseline, ratio: other.medianMs / row.medianMs } : row;
   });
 }
 
 /** The rows as a table for a terminal. */
 export function formatTable(rows: readonly BenchRow[]): string {
   const ms = (n: number): string => n.toFixed(n < 10 ? 2 : 0);
-  const baseline = rows.find((row) => row.baseline !== undefined)?.baseline;
   const cells = rows.map((row) => [
     row.name,
     row.shape,
@@ -87,9 +94,9 @@ export function formatTable(rows: readonly BenchRow[]): string {
     ms(row.maxMs),
     row.gflops?.toFixed(row.gflops < 10 ? 1 : 0) ?? '',
     (row.peakBytes / 2 ** 20).toFixed(0),
-    row.ratio === undefined ? '' : `${row.ratio.toFixed(1)}×`,
+    row.ratio === undefined ? '' : `${row.ratio.toFixed(row.ratio < 10 ? 2 : 0)} × ${row.baseline}`,
   ]);
-  const head = ['', 'shape', 'median ms', 'min', 'max', 'GFLOP/s', 'peak MiB', baseline ? `faster than ${baseline}` : ''];
+  const head = ['', 'shape', 'median ms', 'min', 'max', 'GFLOP/s', 'peak MiB', rows.some((row) => row.baseline !== undefined) ? 'as fast as' : ''];
   const widths = head.map((title, i) => Math.max(title.length, ...cells.map((row) => row[i]!.length)));
   const line = (row: readonly string[]): string =>
     row.map((cell, i) => (i < 2 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ').trimEnd();

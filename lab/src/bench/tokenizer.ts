@@ -16,7 +16,7 @@ const kinds = [
 ];
 
 /** @param alone leave the baseline out */
-export async function benchTokenizer(backend: string, alone: boolean): Promise<BenchRow[]> {
+export async function benchTokenizer(backend: string, { alone }: { readonly alone: boolean }): Promise<BenchRow[]> {
   const { name: source, text: whole } = await trainingText();
   const text = whole.repeat(Math.ceil(CHARACTERS / whole.length)).slice(0, CHARACTERS);
   const rows: BenchRow[] = [];

@@ -18,6 +18,13 @@ export interface YardstickSize {
 /** 842,496 parameters on 16 × 128 tokens. */
 export const YARDSTICK: YardstickSize = { batch: 16, tokens: 128, width: 128, heads: 4, layers: 4, vocabulary: 256 };
 
+/** What `bench train --size` takes: the yardstick, ten million parameters, and GPT-2's smallest model on one short text. */
+export const SIZES: Readonly<Record<string, YardstickSize>> = {
+  small: YARDSTICK,
+  medium: { batch: 8, tokens: 256, width: 384, heads: 6, layers: 5, vocabulary: 2048 },
+  'gpt2-small': { batch: 1, tokens: 256, width: 768, heads: 12, layers: 12, vocabulary: 50_257 },
+};
+
 const INITIAL_STD = 0.02; // as in GPT-2
 const ADAM = { learningRate: 1e-3, beta1: 0.9, beta2: 0.95, epsilon: 1e-8 };
 
@@ -124,15 +131,30 @@ export class YardstickModel {
     return value!;
   }
 
-  /** Each token follows from the one before it: x' = 3 x + 7 + (t mod 5), modulo V. */
   #batch(index: number): [Tensor2D, Tensor2D] {
-    const { batch: B, tokens: T, vocabulary: V } = this.#size;
-    const stream = new Int32Array(B * (T + 1));
-    for (let b = 0; b < B; b++) {
-      stream[b * (T + 1)] = (b * 37 + index * 101) % V;
-      for (let t = 0; t < T; t++) stream[b * (T + 1) + t + 1] = (3 * stream[b * (T + 1) + t]! + 7 + (t % 5)) % V;
-    }
-    const all = tf.tensor2d(stream, [B, T + 1], 'int32');
-    return [all.slice([0, 0], [B, T]), all.slice([0, 1], [B, T])];
+    const { batch, tokens } = this.#size;
+    const { inputs, targets } = yardstickTokens(this.#size, index);
+    return [tf.tensor2d(inputs, [batch, tokens], 'int32'), tf.tensor2d(targets, [batch, tokens], 'int32')];
   }
+
+  dispose(): void {
+    for (const parameter of this.#parameters.values()) parameter.dispose();
+    this.#mask.dispose();
+    this.#optimizer.dispose();
+  }
+}
+
+/** Made-up, learnable text, [B, T] each: a token follows from the one before it, x' = 3 x + 7 + (t mod 5), modulo V. */
+export function yardstickTokens(size: YardstickSize, index: number): { inputs: Int32Array; targets: Int32Array } {
+  const { batch: B, tokens: T, vocabulary: V } = size;
+  const [inputs, targets] = [new Int32Array(B * T), new Int32Array(B * T)];
+  for (let b = 0; b < B; b++) {
+    let token = (b * 37 + index * 101) % V;
+    for (let t = 0; t < T; t++) {
+      inputs[b * T + t] = token;
+      token = (3 * token + 7 + (t % 5)) % V;
+      targets[b * T + t] = token;
+    }
+  }
+  return { inputs, targets };
 }

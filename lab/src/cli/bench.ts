@@ -1,11 +1,12 @@
 /**
- * @file `npm run bench -- NAME`: measures, beside the same on TensorFlow.js's own wasm kernels in another process.
+ * @file `npm run bench -- NAME`: measures, beside the same on TensorFlow.js's own wasm kernels in another process, unless the
+ * benchmark has a baseline of its own.
  */
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { LabError } from '../base/index.ts';
 import { startBackend } from '../index.ts';
-import { benchmarks, compare, formatTable, type BenchRow } from '../bench/index.ts';
+import { benchmarks, compare, formatTable, SIZES, type BenchRow } from '../bench/index.ts';
 import type { Command } from './command.ts';
 
 const BASELINE = 'stock wasm';
@@ -29,16 +30,20 @@ export const bench: Command = {
   options: {
     json: { type: 'boolean', help: 'print one JSON object for each row' },
     alone: { type: 'boolean', help: 'leave the baseline out' },
+    torch: { type: 'string', value: 'PYTHON', help: 'train: the same step in PyTorch in turn with it, by this interpreter' },
+    size: { type: 'string', value: 'NAME', help: `train: ${Object.keys(SIZES).join(', ')}`, default: 'small' },
   },
-  examples: ['npm run bench -- train', 'LAB_THREADS=1 npm run bench -- matmul --json'],
-  async run({ json, alone }, [name = '']) {
+  examples: ['npm run bench -- train --torch python3', 'LAB_THREADS=1 npm run bench -- matmul --json'],
+  async run({ json, alone, torch, size }, [name = '']) {
     const benchmark = Object.hasOwn(benchmarks, name) ? benchmarks[name] : undefined;
     if (!benchmark) throw new LabError(`bench: which one? ${Object.keys(benchmarks).join(', ')}. Given: '${name}'.`);
     const device = await startBackend();
     if (json !== true) console.log(`${device.toString()}\n`);
-    const rows = await benchmark(`${device.name}, ${device.description}`, alone === true);
+    const options = { alone: alone === true, size: String(size), ...(typeof torch === 'string' && { torch }) };
+    const rows = await benchmark(`${device.name}, ${device.description}`, options);
     const hasItsOwn = rows.some((row) => row.baseline !== undefined);
-    const compared = alone === true || hasItsOwn ? rows : compare(rows, BASELINE, await measureBaseline(name));
+    const complete = options.alone || size !== 'small' || hasItsOwn;
+    const compared = complete ? rows : compare(rows, BASELINE, await measureBaseline(name));
     if (json === true) for (const row of compared) console.log(JSON.stringify(row));
     else console.log(formatTable(compared));
     return 0;

@@ -7,6 +7,7 @@
 import { tf, type Tensor3D } from '../backend/index.ts';
 import { type AttentionContext, MultiHeadAttention } from '../attention/index.ts';
 import { Dropout, type Layer, Module } from '../nn/index.ts';
+import { residual } from '../ops/index.ts';
 import type { BlockOptions } from './config.ts';
 import { makeMLP, makeNorm, residualStd } from './parts.ts';
 
@@ -46,8 +47,8 @@ export class Block extends Module {
   forward(x: Tensor3D, context: AttentionContext = {}): Tensor3D {
     return tf.tidy(() => {
       const attended = this.attention.forward(this.attentionNorm.forward(x), context);
-      const middle = tf.add(x, this.dropout.forward(attended)) as Tensor3D;
-      return tf.add(middle, this.dropout.forward(this.mlp.forward(this.mlpNorm.forward(middle))));
+      const middle = residual(x, this.dropout.forward(attended));
+      return residual(middle, this.dropout.forward(this.mlp.forward(this.mlpNorm.forward(middle))));
     });
   }
 }

@@ -7,7 +7,8 @@
 import { tf, type Tensor, type Tensor2D, type Tensor3D, type Tensor4D } from '../backend/index.ts';
 import { invariant, LabError, Random } from '../base/index.ts';
 import { type AttentionContext, ContiguousKVCache, type KVCache } from '../attention/index.ts';
-import { Dropout, Embedding, type Layer, Linear, linear, Module } from '../nn/index.ts';
+import { Dropout, Embedding, type Layer, Linear, Module } from '../nn/index.ts';
+import { linear } from '../ops/index.ts';
 import { Block } from './block.ts';
 import {
   type BlockModule,

@@ -1,7 +1,6 @@
-/** @file The linear layer: every output is a weighted sum of the inputs. */
-import { tf, type Tensor, type Tensor1D, type Tensor2D, type Variable } from '../backend/index.ts';
-import { invariant } from '../base/index.ts';
-import { sumOverRows, withGradient } from '../ops/index.ts';
+/** @file The linear layer as a module. */
+import { tf, type Tensor, type Variable } from '../backend/index.ts';
+import { linear } from '../ops/index.ts';
 import { Layer } from './module.ts';
 import { normalParameter, parameter, type Randomness } from './parameter.ts';
 
@@ -38,34 +37,4 @@ export class Linear extends Layer {
   override forward<T extends Tensor>(x: T): T {
     return linear(x, this.weight, this.bias);
   }
-}
-
-/**
- * x Wᵀ + b. The leading axes are multiplied into one: a product of two matrices is the fastest thing any backend does.
- *
- * @param x [..., inputs]
- * @param weight [outputs, inputs]
- * @param bias [outputs]
- * @returns [..., outputs]
- */
-export function linear<T extends Tensor>(x: T, weight: Tensor2D, bias: Tensor1D | null = null): T {
-  const [outputs, inputs] = weight.shape;
-  invariant(
-    x.shape.at(-1) === inputs,
-    () => `linear: the last axis of x [${x.shape}] must be ${inputs}, the inputs of weight [${weight.shape}]`,
-  );
-  return tf.tidy(() => {
-    const rows = (x.rank === 2 ? x : tf.reshape(x, [-1, inputs])) as Tensor2D;
-    const product = tf.matMul<Tensor2D>(rows, weight, false, true);
-    const y = bias ? addBias(product, bias) : product;
-    return (x.rank === 2 ? y : tf.reshape(y, [...x.shape.slice(0, -1), outputs])) as Tensor as T;
-  });
-}
-
-/** x + b for each row. The tape's own addition would keep x, only to know its shape. */
-function addBias(x: Tensor2D, bias: Tensor1D): Tensor2D {
-  return withGradient<Tensor2D>([x, bias], () => ({
-    value: tf.add<Tensor2D>(x, bias),
-    gradient: (dy) => [tf.clone(dy), sumOverRows(dy)],
-  }));
 }

@@ -1,6 +1,6 @@
 /** @file The MLP of a block: every token, alone, is widened, bent and narrowed again. */
 import { tf, type Tensor } from '../backend/index.ts';
-import { gelu, swiglu } from '../ops/index.ts';
+import { gelu, geluMLP, swiglu } from '../ops/index.ts';
 import { Linear } from './linear.ts';
 import { Layer } from './module.ts';
 import { stream, type Randomness } from './parameter.ts';
@@ -38,8 +38,15 @@ export class MLP extends Layer {
 
   /** @param x [..., width] */
   override forward<T extends Tensor>(x: T): T {
-    return tf.tidy(() => this.down.forward(this.activation(this.up.forward(x))) as T);
+    const { up, down, activation } = this;
+    if (activation === gelu && isPlainLinear(up) && isPlainLinear(down)) return geluMLP(x, up, down);
+    return tf.tidy(() => down.forward(activation(up.forward(x))) as T);
   }
+}
+
+/** A `Linear` itself: an adapter or a quantized layer in its place computes something else. */
+function isPlainLinear(layer: Layer): layer is Linear {
+  return layer.constructor === Linear;
 }
 
 /** down(swiglu(gate(x), up(x))): Shazeer 2020, the MLP of Llama. */

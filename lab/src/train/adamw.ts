@@ -3,11 +3,14 @@
  * Kingma and Ba 2015 (Adam); Loshchilov and Hutter 2019, algorithm 2 (decoupled decay), in the form PyTorch computes.
  *
  * A model has many small parameters and a kernel call has a price, so parameters lie side by side in long rows ("buckets"):
- * some fifteen calls update a whole bucket. Only matrices decay; biases and gains do not.
+ * some fifteen calls update a whole bucket, and a single one everything where the backend has a kernel for it (ops/adamw).
+ * Only matrices decay; biases and gains do not.
  */
 import { tf, type Scalar, type Tensor, type Tensor1D, type Variable } from '../backend/index.ts';
 import { invariant } from '../base/index.ts';
-import type { NamedTensors, Optimizer } from './optimizer.ts';
+import { type AdamWGroup, fusedAdamW, hasFusedAdamW } from '../ops/index.ts';
+import { clipByGlobalNorm } from './clip.ts';
+import type { NamedTensors, Optimizer, StepOptions } from './optimizer.ts';
 
 export interface AdamWOptions {
   /** How slowly the mean of the gradients forgets. */
@@ -36,6 +39,7 @@ interface Bucket {
 const bucketElements = 1 << 21;
 
 export class AdamW implements Optimizer {
+  readonly clips = true;
   readonly #options: Required<AdamWOptions>;
   #buckets: Bucket[];
 
@@ -56,17 +60,38 @@ export class AdamW implements Optimizer {
     }));
   }
 
-  step(gradients: NamedTensors, learningRate: number): void {
+  step(gradients: NamedTensors, learningRate: number, { clipNorm = Infinity }: StepOptions = {}): void {
     this.#buckets = this.#buckets.flatMap((bucket) => splitBy(bucket, (path) => gradients.has(path)));
-    for (const bucket of this.#buckets) {
-      if (gradients.has(bucket.parameters[0]![0])) this.#update(bucket, gradients, learningRate);
+    const buckets = this.#buckets.filter(({ parameters }) => gradients.has(parameters[0]![0]));
+    for (const bucket of buckets) bucket.steps++;
+    if (hasFusedAdamW()) {
+      for (const bucket of buckets) holdAlone(bucket);
+      const chosen = buckets.map((bucket) => this.#group(bucket, gradients, learningRate));
+      return fusedAdamW(chosen, { ...this.#options, clipNorm });
     }
+    tf.tidy(() => {
+      const clipped = clipNorm === Infinity ? gradients : clipByGlobalNorm(gradients, clipNorm);
+      for (const bucket of buckets) this.#update(bucket, clipped, learningRate);
+    });
+  }
+
+  /** The bucket as the kernel takes it. */
+  #group({ parameters, steps, firstMoment, secondMoment }: Bucket, gradients: NamedTensors, learningRate: number): AdamWGroup {
+    const { beta1, beta2, weightDecay } = this.#options;
+    return {
+      values: parameters.map(([, variable]) => variable),
+      gradients: parameters.map((parameter) => gradientOf(parameter, gradients)),
+      firstMoment,
+      secondMoment,
+      decay: decays(parameters[0]!) ? 1 - learningRate * weightDecay : 1,
+      rate: learningRate / (1 - beta1 ** steps),
+      correction: 1 / Math.sqrt(1 - beta2 ** steps),
+    };
   }
 
   #update(bucket: Bucket, gradients: NamedTensors, learningRate: number): void {
     const { beta1, beta2, epsilon } = this.#options;
     const decay = decays(bucket.parameters[0]!) ? 1 - learningRate * this.#options.weightDecay : 1;
-    const step = ++bucket.steps;
     const before = [bucket.firstMoment, bucket.secondMoment];
     tf.tidy(() => {
       const gradient = row(bucket.parameters.map((parameter) => gradientOf(parameter, gradients)));
@@ -76,9 +101,9 @@ export class AdamW implements Optimizer {
       // Both means start at zero; dividing by 1 − βᵗ makes up for it.
       const scale = v
         .sqrt()
-        .div(Math.sqrt(1 - beta2 ** step))
+        .div(Math.sqrt(1 - beta2 ** bucket.steps))
         .add(epsilon);
-      const change = m.div(scale).mul(learningRate / (1 - beta1 ** step));
+      const change = m.div(scale).mul(learningRate / (1 - beta1 ** bucket.steps));
       const decayed = decay === 1 ? values : values.mul<Tensor1D>(decay);
       assign(bucket.parameters, decayed.sub(change));
       bucket.firstMoment = tf.keep(m);
@@ -130,6 +155,20 @@ export class AdamW implements Optimizer {
   dispose(): void {
     for (const { firstMoment, secondMoment } of this.#buckets) tf.dispose([firstMoment, secondMoment]);
     this.#buckets = [];
+  }
+}
+
+/** Gives what a kernel will change in place data of its own, where a clone somewhere shares it. */
+function holdAlone(bucket: Bucket): void {
+  const isShared = ({ dataId }: Tensor): boolean => tf.backend().refCount(dataId) > 1;
+  for (const [, variable] of bucket.parameters) {
+    if (isShared(variable)) tf.tidy(() => variable.assign(tf.mul(variable, 1)));
+  }
+  for (const moment of ['firstMoment', 'secondMoment'] as const) {
+    const before = bucket[moment];
+    if (!isShared(before)) continue;
+    bucket[moment] = tf.keep(tf.tidy(() => tf.mul<Tensor1D>(before, 1)));
+    before.dispose();
   }
 }
 

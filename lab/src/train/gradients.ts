@@ -1,7 +1,7 @@
 /**
  * @file One batch, or several small ones that count as one, turned into a loss and the gradients of the parameters.
  */
-import { tf, type Scalar, type Tensor, type Tensor2D, type Tensor3D, type Variable } from '../backend/index.ts';
+import { tf, type Scalar, type Tensor, type Tensor2D, type Tensor3D, valueAndGradients, type Variable } from '../backend/index.ts';
 import { invariant, LabError } from '../base/index.ts';
 import type { Batch } from '../data/index.ts';
 
@@ -65,9 +65,9 @@ function batchGradients(
   return tf.tidy(() => {
     const { inputs, targets } = batchTensors(batch);
     const variables = parameters.map(([, variable]) => variable);
-    const { value, grads } = tf.variableGrads(() => lossOf(model.forward(inputs), targets), variables);
-    const found = parameters.filter(([, { name }]) => grads[name] !== undefined);
-    return { loss: value, gradients: Object.fromEntries(found.map(([path, { name }]) => [path, grads[name]!])) };
+    const { value, gradients } = valueAndGradients(() => lossOf(model.forward(inputs), targets), variables);
+    const found = parameters.filter(([, variable]) => gradients.has(variable));
+    return { loss: value, gradients: Object.fromEntries(found.map(([path, variable]) => [path, gradients.get(variable)!])) };
   });
 }
 

@@ -119,8 +119,9 @@ class TrainingRun {
     const drawn = Array.from({ length: accumulate }, () => this.#batches.next());
     const loss = tf.tidy(() => {
       const found = lossAndGradients(this.#model, drawn, lossOf);
-      const gradients = clipNorm === Infinity ? found.gradients : clipByGlobalNorm(found.gradients, clipNorm);
-      this.#optimizer.step(gradients, schedule(this.#step));
+      const clipHere = clipNorm !== Infinity && this.#optimizer.clips !== true;
+      const gradients = clipHere ? clipByGlobalNorm(found.gradients, clipNorm) : found.gradients;
+      this.#optimizer.step(gradients, schedule(this.#step), { clipNorm });
       return found.loss;
     });
     const before = this.#unread;

@@ -4,8 +4,8 @@
  */
 import { tf, type Tensor, type Tensor1D, type Tensor2D, type Tensor3D } from '../../backend/index.ts';
 import { Block, nextTokenDistribution, type Sampler, type SamplingOptions } from '../../model/index.ts';
-import { GatedMLP, LayerNorm, Linear, linear, MLP, RMSNorm, type Layer, type Module } from '../../nn/index.ts';
-import { gelu, layerNorm, rmsNorm, swiglu } from '../../ops/index.ts';
+import { GatedMLP, LayerNorm, Linear, MLP, RMSNorm, type Layer, type Module } from '../../nn/index.ts';
+import { gelu, layerNorm, linear, rmsNorm, swiglu } from '../../ops/index.ts';
 import { warmupCosine, type WarmupCosineOptions } from '../../train/index.ts';
 import type { Assembly, Chapter } from '../exercise.ts';
 import { StepwiseOptimizer, type AdamWStep } from './stepwise-optimizer.ts';

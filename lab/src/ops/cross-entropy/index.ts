@@ -5,8 +5,10 @@
  */
 import { tf, type Tensor, type Tensor1D, type Tensor2D } from '../../backend/index.ts';
 import { invariant } from '../../base/index.ts';
+import { fusedKernel } from '../fused.ts';
 import { oneHotRows } from '../one-hot.ts';
 import { withGradient } from '../with-gradient.ts';
+import './wasm.ts';
 
 export interface CrossEntropyOptions {
   /** Targets with this value count for nothing: padding, prompts. −100 in PyTorch; none unless told. */
@@ -16,9 +18,9 @@ export interface CrossEntropyOptions {
 }
 
 /**
- * log Σ exp(logits) − logits[target], with the largest logit taken out first so that nothing overflows.
+ * log Σ exp(logits) − logits[target], with the largest logit taken out first so that nothing overflows and no digits are lost.
  *
- * The gradient is softmax(logits) − onehot(target); only the logits and one number a row are kept for it, never probabilities.
+ * The gradient is softmax(logits) − onehot(target); only the logits and two numbers a row are kept for it, never probabilities.
  *
  * @param logits [..., V]
  * @param targets [...] int32, each 0 … V − 1 or `ignoreIndex` (not checked here: the values are on the device)
@@ -50,15 +52,28 @@ export function crossEntropy<T extends Tensor = tf.Scalar>(
 /** The loss of every row. @param logits [N, V] @param ids [N], all in range */
 function rowLosses(logits: Tensor2D, ids: Tensor1D): Tensor1D {
   const [rows, vocabSize] = logits.shape;
+  const [forward, backward] = [fusedKernel('crossEntropy'), fusedKernel('crossEntropyGradient')];
+  if (forward && backward) {
+    return withGradient<Tensor1D>([logits], (save) => {
+      const [losses, normalizer] = forward({ logits, ids });
+      save(logits, normalizer!, ids);
+      return {
+        value: losses as Tensor1D,
+        gradient: (dy, [savedLogits, savedNormalizer, savedIds]) =>
+          backward({ logits: savedLogits!, normalizer: savedNormalizer!, ids: savedIds!, dy }),
+      };
+    });
+  }
   return withGradient<Tensor1D>([logits], (save) => {
     const largest = tf.max(logits, -1, true);
-    const logNormalizer = tf.add(tf.log(tf.sum(tf.exp(tf.sub(logits, largest)), -1, true)), largest); // [N, 1]
-    const chosen = tf.gatherND(logits, tf.stack([tf.range(0, rows, 1, 'int32'), ids], 1)) as Tensor1D; // [N]
-    save(logits, logNormalizer, ids);
+    const shifted = tf.sub(logits, largest);
+    const logSum = tf.log(tf.sum(tf.exp(shifted), -1, true)); // [N, 1]
+    const chosen = tf.gatherND(shifted, tf.stack([tf.range(0, rows, 1, 'int32'), ids], 1)) as Tensor1D; // [N]
+    save(logits, largest, logSum, ids);
     return {
-      value: tf.sub(tf.reshape(logNormalizer, [rows]), chosen),
-      gradient: (dy, [savedLogits, savedNormalizer, savedIds]) => {
-        const probabilities = tf.exp(tf.sub(savedLogits!, savedNormalizer!));
+      value: tf.sub(tf.reshape(logSum, [rows]), chosen),
+      gradient: (dy, [savedLogits, savedLargest, savedLogSum, savedIds]) => {
+        const probabilities = tf.exp(tf.sub(tf.sub(savedLogits!, savedLargest!), savedLogSum!));
         const onehot = oneHotRows(savedIds as Tensor1D, vocabSize);
         return [tf.mul(tf.sub(probabilities, onehot), tf.reshape(dy, [rows, 1]))];
       },

@@ -6,13 +6,15 @@
  */
 import { tf, type Tensor, type Tensor1D } from '../../backend/index.ts';
 import { invariant } from '../../base/index.ts';
+import { fusedNorm } from '../norm/fused.ts';
 import { sumOverRows, withGradient } from '../with-gradient.ts';
 
 /**
  * (x − mean) / √(variance + epsilon) · gain + bias, mean and (biased) variance over the last axis.
  *
  * With n = (x − mean)/σ and g = dy · gain:
- * dx = (g − mean(g) − n · mean(g · n)) / σ, dgain = Σ dy · n, dbias = Σ dy. Kept for it: n and 1/σ.
+ * dx = (g − mean(g) − n · mean(g · n)) / σ, dgain = Σ dy · n, dbias = Σ dy. Kept for it: n and 1/σ; where the running
+ * backend has a kernel of its own, x and two numbers a row.
  *
  * @param x [..., D]
  * @param gain [D]
@@ -22,6 +24,8 @@ import { sumOverRows, withGradient } from '../with-gradient.ts';
  */
 export function layerNorm<T extends Tensor>(x: T, gain: Tensor1D, bias: Tensor1D | null, epsilon = 1e-5): T {
   checkWidth('layerNorm', x, gain, bias);
+  const fused = fusedNorm(x, gain, bias, { epsilon, centered: true });
+  if (fused) return fused;
   const inputs = bias ? [x, gain, bias] : [x, gain];
   return withGradient<T>(inputs, (save) => {
     const centered = tf.sub(x, tf.mean(x, -1, true));

@@ -6,6 +6,7 @@
  * m rows of A and C, n columns of B and C, k terms in each sum.
  */
 import { address, argument, currentSequence } from '../wasm/parallel.as';
+import { finishBlock } from './finish.as';
 import { element, packA, packB } from './pack.as';
 import { COLUMNS, ROWS, tileAdd, tileSet } from './tile.as';
 
@@ -34,6 +35,16 @@ export function usePackingSpace(start: usize): void {
   packedB = start;
   packedA = element(packedB, PACKED_B + SLACK);
   edgeTile = element(packedA, MOST_ROWS * DEPTH + SLACK);
+}
+
+/** For other operations that pack strips of their own: what `multiply` packed is lost, and it packs again in its next run. */
+export function spaceForA(): usize { return packedA; }
+export function spaceForB(): usize { return packedB; }
+
+/** C += A B for a tile of which only some rows and columns are there. */
+export function addEdge(a: usize, b: usize, depth: i32, c: usize, rowStride: i32, rows: i32, columns: i32): void {
+  tileSet(a, b, depth, edgeTile, COLUMNS << 2);
+  copyEdge(c, rowStride, rows, columns, true);
 }
 
 /** Adds (or sets) the part of the edge tile that lies inside C. */
@@ -80,6 +91,8 @@ function multiplyPacked(b: usize, stripBytes: usize, c: usize, rowStride: i32, r
  * 14, 15           terms of k in a part, number of parts
  * 16               where the sums of the second and later parts go, each [m, n]
  * 17               offsets in bytes of A and of B for each matrix of the batch, in pairs; 0 for a batch of one
+ * 18, 19, 20       what finishes C (finish.as.ts); only for k in one part and a batch of one
+ * 21, 22           where the sums of the rows of A go, [m], and those of the second and later parts; 0 for nowhere
  */
 export function multiply(chunk: i32): void {
   const m = argument(3), n = argument(4), k = argument(5);
@@ -100,14 +113,40 @@ export function multiply(chunk: i32): void {
   const firstTerm = part * argument(14), terms = min(argument(14), k - firstTerm);
   if (part > 0) c = element(address(16), (part - 1) * m * n);
 
+  let sums: usize = 0;
+  if (argument(21) != 0 && columnBlock == 0) {
+    sums = part > 0 ? element(address(22), (part - 1) * m + firstRow) : element(address(21), firstRow);
+  }
   multiplyBlock(
     element(a, firstRow * argument(6) + firstTerm * argument(7)),
     element(b, firstTerm * argument(8) + firstColumn * argument(9)),
-    element(c, firstRow * n + firstColumn), rows, columns, terms, columnsOfAll);
+    element(c, firstRow * n + firstColumn), rows, columns, terms, columnsOfAll, sums);
+  finishBlock(firstRow, firstColumn, rows, columns);
 }
 
-/** A [rows, terms] block of A times a [terms, columns] block of B. */
-function multiplyBlock(a: usize, b: usize, c: usize, rows: i32, columns: i32, terms: i32, block: i32): void {
+/** Adds (or sets) the sums over the terms of packed A, row by row. */
+function sumRows(to: usize, rows: i32, depth: i32, add: bool): void {
+  for (let row: i32 = 0; row < rows; row += ROWS) {
+    // The first and the last four rows of the strip, of which some may be the same.
+    let first = f32x4.splat(0), last = first, from = element(packedA, row * depth);
+    for (let k: i32 = 0; k < depth; ++k) {
+      first = f32x4.add(first, v128.load(from));
+      last = f32x4.add(last, v128.load(element(from, ROWS - 4)));
+      from += ROWS << 2;
+    }
+    v128.store(edgeTile, first);
+    v128.store(element(edgeTile, ROWS - 4), last);
+    for (let i: i32 = 0; i < min(ROWS, rows - row); ++i) {
+      const target = element(to, row + i), value = f32.load(element(edgeTile, i));
+      f32.store(target, add ? f32.load(target) + value : value);
+    }
+  }
+}
+
+/** A [rows, terms] block of A times a [terms, columns] block of B; the sums of A's rows go to `sums` unless it is 0. */
+function multiplyBlock(
+  a: usize, b: usize, c: usize, rows: i32, columns: i32, terms: i32, block: i32, sums: usize,
+): void {
   const n = argument(4), acrossA = argument(6), alongA = argument(7), alongB = argument(8), acrossB = argument(9);
   const padded = (columns + COLUMNS - 1) / COLUMNS * COLUMNS;
   const panel = min(terms, PACKED_B / padded); // terms for which B fits into its space
@@ -121,6 +160,7 @@ function multiplyBlock(a: usize, b: usize, c: usize, rows: i32, columns: i32, te
     for (let step: i32 = 0; step < depth; step += DEPTH) {
       const stepDepth = min(DEPTH, depth - step);
       packA(packedA, element(a, (start + step) * alongA), rows, stepDepth, acrossA, alongA);
+      if (sums != 0) sumRows(sums, rows, stepDepth, start + step > 0);
       multiplyPacked(
         packedB + ((<usize>(step * COLUMNS)) << 2), (<usize>(depth * COLUMNS)) << 2,
         c, n, rows, columns, stepDepth, start + step > 0);

@@ -88,12 +88,25 @@ import { COLUMNS, ROWS } from './tile.as';
   }
 }
 
+/** k is walked in steps of so many terms where elements of neighbouring strips share cache lines: they are still there. */
+const TERMS_IN_STEP: i32 = 32;
+
+/** Full strips whose rows lie side by side in memory. */
+@inline function copyStrips(to: usize, from: usize, count: i32, depth: i32, along: i32, width: i32): void {
+  for (let k: i32 = 0; k < depth; k += TERMS_IN_STEP) {
+    const terms = min(TERMS_IN_STEP, depth - k);
+    for (let first: i32 = 0; first + width <= count; first += width) {
+      copyStrip(element(to, first * depth + k * width), element(from, first + k * along), terms, along, width);
+    }
+  }
+}
+
 @inline function packStrips(to: usize, from: usize, count: i32, depth: i32, across: i32, along: i32, width: i32): void {
-  for (let first: i32 = 0; first < count; first += width) {
+  if (across == 1) copyStrips(to, from, count, depth, along, width);
+  for (let first: i32 = across == 1 ? count / width * width : 0; first < count; first += width) {
     const present = min(width, count - first);
     const source = element(from, first * across), target = element(to, first * depth);
     if (present < width) gatherStrip(target, source, depth, across, along, present, width);
-    else if (across == 1) copyStrip(target, source, depth, along, width);
     else if (along == 1) {
       let i: i32 = 0;
       for (; i + 4 <= width; i += 4) transposeFour(element(target, i), element(source, i * across), depth, across, width);

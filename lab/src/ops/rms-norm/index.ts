@@ -5,12 +5,14 @@
  */
 import { tf, type Tensor, type Tensor1D } from '../../backend/index.ts';
 import { invariant } from '../../base/index.ts';
+import { fusedNorm } from '../norm/fused.ts';
 import { sumOverRows, withGradient } from '../with-gradient.ts';
 
 /**
  * x / √(mean(x²) + epsilon) · gain, the mean over the last axis.
  *
- * With n = x/r and g = dy · gain: dx = (g − n · mean(g · n)) / r, dgain = Σ dy · n. Kept for it: n and 1/r.
+ * With n = x/r and g = dy · gain: dx = (g − n · mean(g · n)) / r, dgain = Σ dy · n. Kept for it: n and 1/r;
+ * where the running backend has a kernel of its own, x and two numbers a row.
  *
  * @param x [..., D]
  * @param gain [D]
@@ -23,6 +25,8 @@ export function rmsNorm<T extends Tensor>(x: T, gain: Tensor1D, epsilon = 1e-6):
     gain.rank === 1 && gain.size === width,
     () => `rmsNorm: x is [${x.shape}], so gain must be [${width}], got [${gain.shape}]`,
   );
+  const fused = fusedNorm(x, gain, null, { epsilon, centered: false });
+  if (fused) return fused;
   return withGradient<T>([x, gain], (save) => {
     const inverseRoot = tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), epsilon));
     const normalized = tf.mul(x, inverseRoot);

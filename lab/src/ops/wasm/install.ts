@@ -4,7 +4,7 @@
 import { LabError } from '../../base/index.ts';
 import { onBackendStart, tf, wasmHeap, type WasmBackend } from '../../backend/index.ts';
 import { FLAVOURS, flavourWords, runnableFlavours, type Flavour } from './flavour.ts';
-import { registerWasmKernels, wasmKernelNames } from './kernels.ts';
+import { registerWasmKernels, wasmKernelNames, type WasmContext } from './kernels.ts';
 import { KernelPool } from './pool.ts';
 
 /** LAB_WASM_FLAVOUR=stock keeps TensorFlow.js's own kernels wherever it has one, as a baseline to measure against. */
@@ -21,6 +21,13 @@ function chooseFlavour(shared: boolean): Flavour | undefined {
   throw new LabError(`LAB_WASM_FLAVOUR: ${wanted} ${known ? 'does not run here' : 'is not a flavour'}. Here run: ${runnable.join(', ')}.`);
 }
 
+let running: WasmContext | undefined;
+
+/** What the lab's kernels on wasm work with, while they are in force. */
+export function runningWasm(): WasmContext | undefined {
+  return running;
+}
+
 onBackendStart('wasm', async ({ threads }) => {
   const { shared } = wasmHeap();
   const flavour = chooseFlavour(shared);
@@ -29,11 +36,13 @@ onBackendStart('wasm', async ({ threads }) => {
   const pool = new KernelPool(backend.wasm, flavour, threads);
   const stock = process.env['LAB_WASM_FLAVOUR'] === STOCK;
   const unregister = registerWasmKernels({ backend, pool }, stock);
+  running = stock ? undefined : { backend, pool };
   return {
     description: stock ? "TensorFlow.js's own kernels" : flavourWords[flavour],
     threads: pool.threads,
     operations: stock ? [] : wasmKernelNames(),
     async remove() {
+      running = undefined;
       unregister();
       await pool.stop();
     },

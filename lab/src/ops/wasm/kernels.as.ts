@@ -2,12 +2,20 @@
  * @file The module that every thread instantiates on the shared heap: the parallel loop and all kernels.
  * It has no data of its own in memory (the heap belongs to TensorFlow.js); kernels.mjs checks that.
  */
+import { adamw, sumSquares } from '../adamw/update.as';
+import { attendGradient } from '../attention/backward.as';
+import { attend } from '../attention/forward.as';
+import { scoreSpace, useScoreSpace } from '../attention/tiles.as';
+import { crossEntropy, crossEntropyGradient } from '../cross-entropy/rows.as';
+import { finish } from '../matmul/finish.as';
 import { addParts, multiply, usePackingSpace, packingSpace } from '../matmul/gemm.as';
 import { multiplyRows } from '../matmul/vector.as';
+import { normalize, normalizeGradient } from '../norm/rows.as';
 import { binary, unary } from './elementwise.as';
 import { addSegments, gatherRows, rearrange } from './layout.as';
 import {
-  ADD_PARTS, ADD_SEGMENTS, BINARY, GATHER_ROWS, MULTIPLY, MULTIPLY_ROWS, REARRANGE, REDUCE_ROWS, SOFTMAX, SUM_COLUMNS, UNARY,
+  ADAMW, ADD_PARTS, ADD_SEGMENTS, ATTEND, ATTEND_GRADIENT, BINARY, CROSS_ENTROPY, CROSS_ENTROPY_GRADIENT, FINISH, GATHER_ROWS,
+  MULTIPLY, MULTIPLY_ROWS, NORMALIZE, NORMALIZE_GRADIENT, REARRANGE, REDUCE_ROWS, SOFTMAX, SUM_COLUMNS, SUM_SQUARES, UNARY,
 } from './operations';
 import { useControlBlock } from './parallel.as';
 import { reduceRows, softmax, sumColumns } from './rows.as';
@@ -18,13 +26,14 @@ export { submit, work } from './parallel.as';
 export { COLUMNS, ROWS, tileAdd, tileSet } from '../matmul/tile.as';
 
 /** Bytes of working space that each thread needs. */
-export function workspace(): i32 { return CONSTANT_BYTES + packingSpace(); }
+export function workspace(): i32 { return CONSTANT_BYTES + scoreSpace() + packingSpace(); }
 
 /** Called once in every thread. */
 export function initialize(controlBlock: usize, workspaceStart: usize): void {
   useControlBlock(controlBlock);
   useConstants(workspaceStart);
-  usePackingSpace(workspaceStart + <usize>CONSTANT_BYTES);
+  useScoreSpace(workspaceStart + <usize>CONSTANT_BYTES);
+  usePackingSpace(workspaceStart + <usize>(CONSTANT_BYTES + scoreSpace()));
 }
 
 /** One chunk of one operation. */
@@ -32,6 +41,15 @@ export function run(operation: i32, chunk: i32): void {
   switch (operation) {
     case MULTIPLY: multiply(chunk); break;
     case MULTIPLY_ROWS: multiplyRows(chunk); break;
+    case FINISH: finish(chunk); break;
+    case NORMALIZE: normalize(chunk); break;
+    case NORMALIZE_GRADIENT: normalizeGradient(chunk); break;
+    case ATTEND: attend(chunk); break;
+    case ATTEND_GRADIENT: attendGradient(chunk); break;
+    case CROSS_ENTROPY: crossEntropy(chunk); break;
+    case CROSS_ENTROPY_GRADIENT: crossEntropyGradient(chunk); break;
+    case SUM_SQUARES: sumSquares(chunk); break;
+    case ADAMW: adamw(chunk); break;
     case ADD_PARTS: addParts(chunk); break;
     case BINARY: binary(chunk); break;
     case UNARY: unary(chunk); break;

@@ -2,6 +2,7 @@
  * @file Hangs the lab's kernels into TensorFlow.js's wasm backend, and takes them out again.
  */
 import { tf, type WasmBackend } from '../../backend/index.ts';
+import { OWN } from '../fused.ts';
 import type { KernelPool } from './pool.ts';
 import type { Info, Inputs } from './tensors.ts';
 
@@ -32,14 +33,14 @@ export function wasmKernelNames(): string[] {
 /**
  * Registers all declared kernels in the place of TensorFlow.js's own.
  *
- * @param onlyMissing leaves TensorFlow.js's own in place where there is one
+ * @param onlyMissing only those that TensorFlow.js's plain operations need and this backend of it lacks
  * @returns what puts those back
  */
 export function registerWasmKernels(context: WasmContext, onlyMissing = false): () => void {
   const before = new Map<string, tf.KernelConfig | undefined>();
   for (const [kernelName, kernel] of kernels) {
     const stock = tf.getKernel(kernelName, 'wasm');
-    if (stock && onlyMissing) continue;
+    if (onlyMissing && (stock || kernelName.startsWith(OWN))) continue;
     before.set(kernelName, stock);
     if (stock) tf.unregisterKernel(kernelName, 'wasm');
     tf.registerKernel({

@@ -13,6 +13,21 @@ export const REARRANGE = 7;
 export const GATHER_ROWS = 8;
 export const ADD_SEGMENTS = 9;
 export const MULTIPLY_ROWS = 10;
+export const FINISH = 11;
+export const NORMALIZE = 12;
+export const NORMALIZE_GRADIENT = 13;
+export const CROSS_ENTROPY = 14;
+export const CROSS_ENTROPY_GRADIENT = 15;
+export const SUM_SQUARES = 16;
+export const ADAMW = 17;
+export const ATTEND = 18;
+export const ATTEND_GRADIENT = 19;
+
+/** What becomes of a matrix product once its sums are complete. */
+export const AS_IT_IS = 0;
+export const ADD_BIAS = 1;
+export const GELU = 2;
+export const TIMES = 3;
 
 /** What BINARY computes. */
 export const ADD = 0;

@@ -7,7 +7,7 @@ import { address, argument } from './parallel.as';
 import { exp, largestOf, loadPart, storePart, sumOf } from './vectors.as';
 
 /** The largest of n ≥ 1 numbers. A NaN may be passed over here: whoever subtracts the result meets it again. */
-@inline function largest(from: usize, n: i32): f32 {
+@inline export function largest(from: usize, n: i32): f32 {
   if (n < 4) {
     let m = f32.load(from);
     for (let i: i32 = 1; i < n; ++i) m = max(m, f32.load(element(from, i)));

@@ -7,13 +7,14 @@ import { multiplyAdd } from '../matmul/tile.as';
 
 let table: usize = 0;
 
-export const CONSTANT_BYTES: i32 = 128;
+export const CONSTANT_BYTES: i32 = 192;
 
 @inline function constant(index: i32): v128 { return v128.load32_splat(table + ((<usize>index) << 2)); }
 @inline function setConstant(index: i32, value: f32): void { f32.store(table + ((<usize>index) << 2), value); }
 
 const LOG2E: i32 = 0, ROUND: i32 = 1, LN2_LOW: i32 = 2, LN2_HIGH: i32 = 3, EXP_SERIES: i32 = 4;
 const ONE: i32 = 10, LOWEST: i32 = 11, HIGHEST: i32 = 12, TWO: i32 = 13, TANH_SERIES: i32 = 14, TANH_SMALL: i32 = 19;
+const LEAST: i32 = 20, MOST: i32 = 21, GELU_LINEAR: i32 = 22, GELU_CUBIC: i32 = 23, GELU_SLOPE: i32 = 24;
 
 /** Fills this thread's table of constants. */
 export function useConstants(start: usize): void {
@@ -40,6 +41,43 @@ export function useConstants(start: usize): void {
   setConstant(TANH_SERIES + 3, 1.33314422036e-1);
   setConstant(TANH_SERIES + 4, -3.33332819422e-1);
   setConstant(TANH_SMALL, 0.625);
+  setConstant(LEAST, -87);
+  setConstant(MOST, 88);
+  setConstant(GELU_LINEAR, 1.5957691216057308); // 2 √(2/π)
+  setConstant(GELU_CUBIC, 0.07135481282553393); // 0.044715 of it
+  setConstant(GELU_SLOPE, 0.2140644384766018); // three times that
+}
+
+/** 1 + r + r² (…): e^r for |r| ≤ ln 2 / 2 */
+@inline function expSeries(r: v128): v128 {
+  let p = multiplyAdd(constant(EXP_SERIES), r, constant(EXP_SERIES + 1));
+  p = multiplyAdd(p, r, constant(EXP_SERIES + 2));
+  p = multiplyAdd(p, r, constant(EXP_SERIES + 3));
+  p = multiplyAdd(p, r, constant(EXP_SERIES + 4));
+  p = multiplyAdd(p, r, constant(EXP_SERIES + 5));
+  return multiplyAdd(p, f32x4.mul(r, r), f32x4.add(r, constant(ONE)));
+}
+
+/** e^x for x held within −87 … 88: it becomes neither 0 nor infinite, and costs a third less. NaN stays NaN. */
+@inline export function boundedExp(x0: v128): v128 {
+  const x = f32x4.pmin(f32x4.pmax(x0, constant(LEAST)), constant(MOST));
+  const rounded = multiplyAdd(x, constant(LOG2E), constant(ROUND));
+  const n = f32x4.sub(rounded, constant(ROUND));
+  const r = multiplyAdd(n, constant(LN2_LOW), multiplyAdd(n, constant(LN2_HIGH), x));
+  // Times 2^n: n stands in the low bits of `rounded` and is added to the exponent.
+  return i32x4.add(expSeries(r), i32x4.shl(rounded, 23));
+}
+
+/** The share of x that GELU lets pass: (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2, a sigmoid. `square` is x². */
+@inline export function geluShare(x: v128, square: v128): v128 {
+  const z = f32x4.mul(x, multiplyAdd(square, constant(GELU_CUBIC), constant(GELU_LINEAR)));
+  return f32x4.div(constant(ONE), f32x4.add(constant(ONE), boundedExp(f32x4.neg(z))));
+}
+
+/** The derivative of x · share: share + x share (1 − share) z′. */
+@inline export function geluSlope(x: v128, square: v128, share: v128): v128 {
+  const steepness = multiplyAdd(square, constant(GELU_SLOPE), constant(GELU_LINEAR));
+  return multiplyAdd(f32x4.mul(f32x4.mul(x, share), f32x4.sub(constant(ONE), share)), steepness, share);
 }
 
 /** e^x, within 2 units in the last place; 0 and infinity at the ends, NaN stays NaN. */
@@ -50,18 +88,29 @@ export function useConstants(start: usize): void {
   const rounded = multiplyAdd(x, constant(LOG2E), constant(ROUND));
   const n = f32x4.sub(rounded, constant(ROUND));
   const r = multiplyAdd(n, constant(LN2_LOW), multiplyAdd(n, constant(LN2_HIGH), x));
-  let p = multiplyAdd(constant(EXP_SERIES), r, constant(EXP_SERIES + 1));
-  p = multiplyAdd(p, r, constant(EXP_SERIES + 2));
-  p = multiplyAdd(p, r, constant(EXP_SERIES + 3));
-  p = multiplyAdd(p, r, constant(EXP_SERIES + 4));
-  p = multiplyAdd(p, r, constant(EXP_SERIES + 5));
-  p = multiplyAdd(p, f32x4.mul(r, r), f32x4.add(r, constant(ONE)));
+  const p = expSeries(r);
   // times 2^n in two steps, so that neither factor leaves the range of floats
   const bits = i32x4.sub(rounded, constant(ROUND));
   const half = i32x4.shr_s(bits, 1);
   const first = i32x4.add(i32x4.shl(half, 23), constant(ONE));
   const second = i32x4.add(i32x4.shl(i32x4.sub(bits, half), 23), constant(ONE));
   return f32x4.mul(f32x4.mul(p, first), second);
+}
+
+/** ln x of one number that is not negative. AssemblyScript's own brings a table of static data, for which there is no room. */
+export function log(x: f32): f32 {
+  const bits = reinterpret<u32>(x);
+  if (bits - 0x00800000 >= 0x7f000000) return x == 0 ? -Infinity : x < f32.MIN_NORMAL_VALUE ? log(x * 8388608) - 15.942385 : x;
+  // x = m 2^e with m near 1; ln m = 2 artanh(f) = 2 (f + f³/3 + f⁵/5 + …) with f = (m − 1)/(m + 1)
+  let exponent = <i32>(bits >> 23) - 127;
+  let m = <f64>reinterpret<f32>((bits & 0x007fffff) | 0x3f800000);
+  if (m > 1.4142135623730951) {
+    m *= 0.5;
+    exponent++;
+  }
+  const f = (m - 1) / (m + 1), s = f * f;
+  const series = 1 + s * (1.0 / 3.0 + s * (1.0 / 5.0 + s * (1.0 / 7.0 + s * (1.0 / 9.0 + s / 11.0))));
+  return <f32>(2 * f * series + <f64>exponent * 0.6931471805599453);
 }
 
 /** 1 / (1 + e^-x) */

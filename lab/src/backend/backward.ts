@@ -1,0 +1,116 @@
+/**
+ * @file Reverse-mode differentiation that gives memory back as it goes: what an operation kept for its gradient is freed as soon
+ * as that gradient is there, and the gradient of an intermediate result as soon as it has been passed on. TensorFlow.js's own
+ * `variableGrads` holds all of both until the end. Griewank and Walther 2008, section 3.2.
+ */
+import { invariant } from '../base/index.ts';
+import { tf, type Scalar, type Tensor, type Variable } from './tf.ts';
+
+/** One operation on TensorFlow.js's tape. */
+interface TapeNode {
+  readonly kernelName: string;
+  readonly inputs: Readonly<Record<string, Tensor>>;
+  readonly outputs: readonly Tensor[];
+  readonly saved?: readonly Tensor[];
+  readonly gradient?: (outputGradients: readonly (Tensor | null)[]) => Readonly<Record<string, () => Tensor>>;
+}
+
+/** The part of TensorFlow.js's engine that `tf.grads` stands on. */
+interface Engine {
+  startTape(): void;
+  endTape(): void;
+  readonly state: { activeTape: TapeNode[] | null; readonly gradientDepth: number };
+}
+
+export interface ValueAndGradients<T extends Scalar> {
+  readonly value: T;
+  /** One for each variable that the value depends on. */
+  readonly gradients: Map<Variable, Tensor>;
+}
+
+/**
+ * The value of `f` and its gradients. Not within another gradient: there are no second derivatives here.
+ *
+ * @param variables float32; others that `f` uses count as constants
+ */
+export function valueAndGradients<T extends Scalar>(f: () => T, variables: readonly Variable[]): ValueAndGradients<T> {
+  const engine = tf.engine() as unknown as Engine;
+  invariant(engine.state.gradientDepth === 0, 'valueAndGradients: it cannot be called while another gradient is being computed');
+  let tape: readonly TapeNode[] = [];
+  try {
+    engine.startTape();
+    const value = recorded(engine, f);
+    tape = engine.state.activeTape ?? [];
+    const gradients = tf.tidy(() => Object.fromEntries(walkBack(tape, value, variables)));
+    const found = variables.flatMap((variable): [Variable, Tensor][] => {
+      const gradient = gradients[variable.id];
+      return gradient ? [[variable, gradient]] : [];
+    });
+    return { value, gradients: new Map(found) };
+  } finally {
+    for (const { saved } of engine.state.activeTape ?? []) tf.dispose([...(saved ?? [])]);
+    engine.state.activeTape = null;
+  }
+}
+
+function recorded<T extends Scalar>(engine: Engine, f: () => T): T {
+  try {
+    return tf.tidy(f);
+  } finally {
+    engine.endTape();
+  }
+}
+
+/** The ids of all tensors that depend on one of the variables, these included. */
+function dependants(tape: readonly TapeNode[], variables: readonly Variable[]): Set<number> {
+  const ids = new Set(variables.map(({ id }) => id));
+  for (const { inputs, outputs } of tape) {
+    if (Object.values(inputs).some(({ id }) => ids.has(id))) for (const { id } of outputs) ids.add(id);
+  }
+  return ids;
+}
+
+/** The gradients of the value by the variables' ids. */
+function walkBack(tape: readonly TapeNode[], value: Tensor, variables: readonly Variable[]): Map<number, Tensor> {
+  const wanted = dependants(tape, variables);
+  const gradients = new Map<number, Tensor>();
+  if (wanted.has(value.id)) gradients.set(value.id, tf.onesLike(value));
+  for (const node of tape.toReversed()) {
+    const incoming = node.outputs.map(({ id }) => gradients.get(id) ?? null);
+    const inputs = Object.entries(node.inputs).filter(([, { id }]) => wanted.has(id));
+    if (inputs.length > 0 && incoming.some(Boolean)) {
+      const passedOn = inputGradients(node, incoming, inputs);
+      for (const [i, [, { id }]] of inputs.entries()) addTo(gradients, id, passedOn[i]!);
+    }
+    tf.dispose([...(node.saved ?? []), ...incoming.filter((gradient) => gradient !== null)]);
+    for (const { id } of node.outputs) gradients.delete(id);
+  }
+  return gradients;
+}
+
+/** One new tensor for each input, though an operation may hand back what it was given, or the same tensor twice. */
+function inputGradients(node: TapeNode, incoming: readonly (Tensor | null)[], inputs: readonly [name: string, Tensor][]): Tensor[] {
+  const { kernelName, gradient } = node;
+  invariant(gradient, () => `valueAndGradients: the operation '${kernelName}' has no gradient`);
+  return tf.tidy(() => {
+    const compute = gradient(incoming);
+    const taken = new Set<Tensor | null>(incoming);
+    return inputs.map(([name, { shape }]) => {
+      const given = compute[name]!();
+      invariant(
+        given.shape.join() === shape.join(),
+        () => `valueAndGradients: '${kernelName}' gave a gradient [${given.shape}] for an input [${shape}]`,
+      );
+      const own = taken.has(given) ? tf.clone(given) : given;
+      taken.add(own);
+      return own;
+    });
+  });
+}
+
+/** A tensor that is used in several places collects the gradients of all. */
+function addTo(gradients: Map<number, Tensor>, id: number, gradient: Tensor): void {
+  const before = gradients.get(id);
+  gradients.set(id, before ? tf.add(before, gradient) : gradient);
+  if (before) tf.dispose([before, gradient]);
+}
