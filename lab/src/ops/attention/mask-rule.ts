@@ -1,5 +1,6 @@
 /**
- * @file Which query may see which key, for every mask of the lab that has a structure: causal, sliding window, packed documents.
+ * @file Which query may see which key, for every mask of the lab that has a structure: causal, sliding window, packed
+ * documents.
  *
  * All of them have one thing in common: the keys that a query sees are neighbours. So a mask is not a matrix [T, U] but two
  * numbers for each query, and whether a tile of scores must be computed at all follows from the numbers of its corners
@@ -117,7 +118,8 @@ function documentsOf({ queries: q, keys: k = q }: PackedDocuments, queries: numb
   const rows = Math.max(q.length, k.length);
   invariant(
     (rows === 1 || rows === batch) && [1, rows].includes(q.length) && [1, rows].includes(k.length),
-    () => `attention: documents need one list of cumulative lengths or one for each of ${batch} rows, got ${q.length} and ${k.length}`,
+    () =>
+      `attention: documents need one list of cumulative lengths or one for each of ${batch} rows, got ${rows}`,
   );
   return Array.from({ length: rows }, (_, row) => {
     const [queryEnds, keyEnds] = [q[row] ?? q[0]!, k[row] ?? k[0]!];
@@ -154,7 +156,12 @@ export function isVisible({ rows, queries, ofQueries }: Visibility, row: number,
  * What the tile of queries t … tEnd − 1 and keys u … uEnd − 1 costs. As the ranges only move forward, the first query sees
  * the earliest keys and the last one the latest, and two comparisons on each side decide.
  */
-export function tileKind(mask: Visibility, row: number, [t, tEnd]: readonly [number, number], [u, uEnd]: readonly [number, number]): TileKind {
+export function tileKind(
+  mask: Visibility,
+  row: number,
+  [t, tEnd]: readonly [number, number],
+  [u, uEnd]: readonly [number, number],
+): TileKind {
   const base = (mask.rows === 1 ? 0 : row) * mask.queries;
   const [earliest, earliestEnd] = mask.ofQueries.subarray(3 * (base + t));
   const [latest, latestEnd] = mask.ofQueries.subarray(3 * (base + tEnd - 1));

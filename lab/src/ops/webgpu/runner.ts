@@ -1,8 +1,10 @@
 /**
- * @file Runs the lab's own WGSL beside TensorFlow.js's: on its device, its buffers and its queue, with as many outputs as wanted.
+ * @file Runs the lab's own WGSL beside TensorFlow.js's: on its device, its buffers and its queue, with as many outputs as
+ * wanted.
  *
- * WebGPU tells of a shader that does not compile long after the call, and leaves the old content of a reused buffer in the place of
- * the result. So the first use of every shader is watched, and whoever reads a tensor that may come from a broken one gets the error.
+ * WebGPU tells of a shader that does not compile long after the call, and leaves the old content of a reused buffer in the
+ * place of the result. So the first use of every shader is watched, and whoever reads a tensor that may come from a broken one
+ * gets the error.
  */
 import type { tf } from '../../backend/index.ts';
 import { LabError } from '../../base/index.ts';
@@ -70,7 +72,8 @@ export class ShaderRunner {
         layout: pipeline.getBindGroupLayout(0),
         entries: bindings.map((resource, binding) => ({ binding, resource })),
       });
-      for (const { dataId } of tensors) backend.commandQueueOwnedIds.add(dataId); // buffers disposed of now stay until the submit
+      // What is disposed of from here on keeps its buffer until the queue is submitted.
+      for (const { dataId } of tensors) backend.commandQueueOwnedIds.add(dataId);
       this.#record(pipeline, group, workgroups);
     };
     if (this.#pipelines.has(key)) record();
