@@ -101,6 +101,24 @@ const cases: Record<string, Case> = {
     },
   },
   'packed documents, one list for all, padding behind': { batch: 2, options: { documents: { queries: [[0, 12, 29]] } } },
+  'packed documents, a list for each row, and ALiBi': {
+    batch: 2,
+    keys: 50,
+    options: {
+      ...causal,
+      alibiSlopes: [0.5, 0.2],
+      documents: {
+        queries: [
+          [0, 8, 37],
+          [0, 30, 37],
+        ],
+        keys: [
+          [0, 20, 50],
+          [0, 30, 45],
+        ],
+      },
+    },
+  },
   'packed documents of rectangles': {
     batch: 2,
     keys: 60,
@@ -330,6 +348,8 @@ describe.each(backends)('fused attention on %s', (backend) => {
     });
     refuses('fusedAttention: scale must be a finite number, got NaN', { scale: NaN });
     refuses('fusedAttention: softCap must be positive, got -1', { softCap: -1 });
+    fusedAttention(x, x, x, {}); // the last mask is remembered: what follows must not be taken for it
+    refuses('attention: a window must reach a whole number of tokens or Infinity, got left NaN', { window: { left: NaN } });
     refuses('attention: a window must reach a whole number of tokens or Infinity, got left 1.5', { window: { left: 1.5 } });
     refuses('attention: cumulative query lengths must grow from 0 to at most 3, got [0, 4]', {
       documents: { queries: [[0, 4]] },

@@ -91,12 +91,18 @@ export function visibility(rule: MaskRule, queries: number, keys: number, batch 
 
 const clamp = (x: number, low: number, high: number): number => Math.min(Math.max(x, low), high);
 
+function setRange(ranges: Int32Array, index: number, from: number, to: number, offset: number): void {
+  ranges[3 * index] = from;
+  ranges[3 * index + 1] = to;
+  ranges[3 * index + 2] = offset;
+}
+
 function fillQueries(ranges: Int32Array, first: number, document: Document, { left, right }: Required<AttentionWindow>): void {
   const { queryStart, queryEnd, keyStart, keyEnd } = document;
   const offset = keyEnd - queryEnd;
   for (let t = queryStart; t < queryEnd; t++) {
     const from = clamp(t + offset - left, keyStart, keyEnd);
-    ranges.set([from, clamp(t + offset + right + 1, from, keyEnd), offset], 3 * (first + t));
+    setRange(ranges, first + t, from, clamp(t + offset + right + 1, from, keyEnd), offset);
   }
 }
 
@@ -105,13 +111,13 @@ function fillKeys(ranges: Int32Array, first: number, document: Document, { left,
   const offset = keyEnd - queryEnd;
   for (let u = keyStart; u < keyEnd; u++) {
     const from = clamp(u - offset - right, queryStart, queryEnd);
-    ranges.set([from, clamp(u - offset + left + 1, from, queryEnd), offset], 3 * (first + u));
+    setRange(ranges, first + u, from, clamp(u - offset + left + 1, from, queryEnd), offset);
   }
 }
 
 /** Padding gets empty ranges, at the place where the last document ends, so that the ends of the ranges never decrease. */
 function pad(ranges: Int32Array, first: number, [start, end]: readonly [number, number], place: number): void {
-  for (let i = start; i < end; i++) ranges.set([place, place, 0], 3 * (first + i));
+  for (let i = start; i < end; i++) setRange(ranges, first + i, place, place, 0);
 }
 
 function documentsOf({ queries: q, keys: k = q }: PackedDocuments, queries: number, keys: number, batch: number): Document[][] {

@@ -70,8 +70,20 @@ export function attentionProblem(q: Tensor4D, k: Tensor4D, v: Tensor4D, options:
     slopes: alibiSlopes ? Float32Array.from(alibiSlopes) : null,
     biasShape: bias ? biasShape(bias, [batch, heads, queries, keys]) : null,
     dropout: dropout && dropout.rate > 0 ? checkDropout(dropout) : null,
-    mask: visibility(options, queries, keys, batch),
+    mask: maskOf(options, queries, keys, batch),
   };
+}
+
+/** The last mask: every layer of a model asks for the same one. */
+let last: { readonly key: string; readonly mask: Visibility } | undefined;
+
+function maskOf({ causal, window, documents }: MaskRule, queries: number, keys: number, batch: number): Visibility {
+  const key = JSON.stringify([causal, `${window?.left} ${window?.right}`, documents, queries, keys, batch]);
+  if (last?.key !== key) {
+    const rule = { ...(causal && { causal }), ...(window && { window }), ...(documents && { documents }) };
+    last = { key, mask: visibility(rule, queries, keys, batch) };
+  }
+  return last.mask;
 }
 
 function checkShapes(q: Tensor4D, k: Tensor4D, v: Tensor4D): void {
