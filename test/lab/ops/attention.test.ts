@@ -72,6 +72,7 @@ const cases: Record<string, Case> = {
   'head size 59': { heads: 1, keyValueHeads: 1, headSize: 59, options: causal },
   'head size 111, longer than a tile': { heads: 1, keyValueHeads: 1, queries: 70, keys: 70, headSize: 111 },
   'head size 256': { heads: 1, keyValueHeads: 1, queries: 19, keys: 35, headSize: 256, options: causal },
+  'head size 260, beyond the kernels': { queries: 5, keys: 5, headSize: 260, options: causal },
   'grouped queries': { batch: 2, heads: 6, keyValueHeads: 2, queries: 19, keys: 23, options: causal },
   'one key head for all': { heads: 4, keyValueHeads: 1, queries: 40 },
   'a window to the left': { queries: 90, keys: 90, options: { causal: true, window: { left: 7 } } },
@@ -389,6 +390,14 @@ describe.runIf(hasSoftwareGpu)('on webgpu', () => {
     expect(await kernels(() => tf.grad(withBias)(x))).not.toContain('FusedAttentionBiasGradient');
     const ofBias = (b: Tensor): Tensor => attention(x, x, x, { bias: b });
     expect(await kernels(() => tf.grad(ofBias)(bias))).toContain('FusedAttentionBiasGradient');
+  });
+
+  it('is timed like every other operation', async () => {
+    const x = queries(300);
+    tf.dispose(fusedAttention(x, x, x)); // compiles
+    const timed = await tf.time(() => void fusedAttention(x, x, x));
+    const profiled = (timed as unknown as { getExtraProfileInfo(): string }).getExtraProfileInfo();
+    expect(profiled).toMatch(/attention, forward .*: \d/);
   });
 
   it('takes memory that grows with the length, not with its square', () => {

@@ -74,7 +74,7 @@ export class ShaderRunner {
       });
       // What is disposed of from here on keeps its buffer until the queue is submitted.
       for (const { dataId } of tensors) backend.commandQueueOwnedIds.add(dataId);
-      this.#record(pipeline, group, workgroups);
+      this.#record(key, pipeline, group, workgroups);
     };
     if (this.#pipelines.has(key)) record();
     else this.#watch(key, numberOf(results[0]!.dataId), record);
@@ -101,14 +101,27 @@ export class ShaderRunner {
     return pipeline;
   }
 
-  #record(pipeline: GpuPipeline, group: object, [x, y, z]: Dispatch['workgroups']): void {
+  #record(key: string, pipeline: GpuPipeline, group: object, [x, y, z]: Dispatch['workgroups']): void {
     const backend = this.#backend;
     backend.ensureCommandEncoderReady();
-    backend.computePassEncoder ??= backend.commandEncoder.beginComputePass({});
+    if (backend.activeTimers) backend.endComputePassEncoder(); // what is timed has a pass of its own
+    backend.computePassEncoder ??= backend.commandEncoder.beginComputePass(this.#timestamps());
     backend.computePassEncoder.setPipeline(pipeline);
     backend.computePassEncoder.setBindGroup(0, group);
     backend.computePassEncoder.dispatchWorkgroups(x, y, z);
-    if (++backend.dispatchCountInPass >= BATCH) this.#submit();
+    backend.dispatchCountInPass++;
+    if (backend.activeTimers) {
+      backend.endComputePassEncoder();
+      backend.activeTimers.push({ name: key, query: backend.getQueryTime() });
+    } else if (backend.dispatchCountInPass >= BATCH) this.#submit();
+  }
+
+  /** For `tf.time` and `tf.profile`: has the device note when the pass begins and ends. */
+  #timestamps(): object {
+    const backend = this.#backend;
+    if (!backend.activeTimers || !backend.supportTimestampQuery) return {};
+    backend.querySet ??= backend.device.createQuerySet({ type: 'timestamp', count: backend.querySetCount });
+    return { timestampWrites: { querySet: backend.querySet, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 } };
   }
 
   #submit(): void {
