@@ -88,10 +88,11 @@ function softmax(scores: Tensor4D, mask?: Tensor2D): Tensor4D {
 }
 
 /**
- * Whether the kernels mean the same by these options: they take no function in between, one head size, and give zeros, not the mean
- * of the values, for a query that sees nothing.
+ * Whether the kernels mean the same by these options: they take no function in between, one head size, and give zeros, not the
+ * mean of the values, for a query that sees nothing.
  */
-function isFusable(q: Tensor4D, v: Tensor4D, { causal, dropout }: AttentionOptions): boolean {
+function isFusable(q: Tensor4D, v: Tensor4D, { causal, dropout, bias }: AttentionOptions): boolean {
+  if (bias && bias.dtype !== 'float32') return false;
   return !dropout && q.shape[3] === v.shape[3] && !(causal && q.shape[2] > v.shape[2]);
 }
 

@@ -1,14 +1,20 @@
 /**
- * @file `bench attention`: causal attention in one kernel, beside the same in plain tensor operations on the same device in the same
- * minutes, forward and with the backward pass.
+ * @file `bench attention`: causal attention in one kernel, beside the same in plain tensor operations on the same device in the
+ * same minutes, forward and with the backward pass.
  */
 import { currentDevice, tf, type Tensor, type Tensor4D } from '../backend/index.ts';
 import { attention } from '../attention/index.ts';
 import { fusedAttention } from '../ops/index.ts';
 import { measure, settled, type BenchRow, type MeasureOptions, type Times } from './measure.ts';
 
-/** [B, H, T, S] */
-type Shape = readonly [batch: number, heads: number, tokens: number, headSize: number];
+interface Case {
+  readonly batch: number;
+  readonly heads: number;
+  readonly queries: number;
+  /** As many as queries unless told. */
+  readonly keys?: number;
+  readonly headSize: number;
+}
 type Operation = (q: Tensor4D, k: Tensor4D, v: Tensor4D) => Tensor4D;
 
 const BASELINE = 'plain operations';
@@ -16,21 +22,30 @@ const OPTIONS: MeasureOptions = { warmUp: 1, leastRuns: 2, mostRuns: 20, budgetM
 /** The two take turns, so that both meet the same other load of the machine. */
 const ROUNDS = 3;
 
-/** A GPU made of software gets one head; a real one gets lengths that plain operations cannot take. */
-function shapesOf(name: string | undefined, software: boolean): readonly Shape[] {
-  if (name !== 'webgpu' && name !== 'tensorflow') return [[4, 8, 512, 64], [1, 1, 1024, 64]];
-  if (software) return [[1, 1, 512, 64], [1, 1, 1024, 64]];
-  return [1024, 2048, 4096, 8192, 16384].map((tokens) => [1, 8, tokens, 64]);
+/** Training lengths, and one query on a long cache. A GPU made of software gets one head, a real one what plain operations cannot. */
+function casesOf(name: string | undefined, software: boolean): readonly Case[] {
+  const decode = { batch: 1, heads: 8, queries: 1, keys: 4096, headSize: 64 };
+  const training = (heads: number, lengths: readonly number[]): Case[] =>
+    lengths.map((queries) => ({ batch: 1, heads, queries, headSize: 64 }));
+  if (name === 'webgpu' && software) return [...training(1, [512, 1024, 2048]), decode];
+  if (name === 'webgpu' || name === 'tensorflow') return [...training(8, [1024, 2048, 4096, 8192, 16384]), decode];
+  return [{ batch: 4, heads: 8, queries: 512, headSize: 64 }, ...training(1, [1024]), decode];
 }
 
-/** The most bytes that the weights of the plain operations may take: there are several tensors of that size. */
-const LARGEST_WEIGHTS = 2 ** 29;
+/** The most bytes that the weights of the plain operations may take (there are several tensors of that size), for memory or time. */
+const largestWeights = (software: boolean): number => (software ? 2 ** 22 : 2 ** 29);
 
 const fused: Operation = (q, k, v) => fusedAttention(q, k, v, { causal: true });
 /** Whoever asks to see the weights gets attention in plain operations. */
 const plain: Operation = (q, k, v) => attention(q, k, v, { causal: true, dropout: (weights) => weights });
 
-const passes: Readonly<Record<string, { readonly cost: number; readonly run: (operation: Operation, qkv: readonly Tensor4D[]) => Tensor[] }>> = {
+interface Pass {
+  /** Operations, in forward passes. */
+  readonly cost: number;
+  readonly run: (operation: Operation, qkv: readonly Tensor4D[]) => Tensor[];
+}
+
+const passes: Readonly<Record<string, Pass>> = {
   forward: { cost: 1, run: (operation, [q, k, v]) => [operation(q!, k!, v!)] },
   // The backward pass costs 2.5 times the forward one: five products of that size against two (Dao 2023, section 4.1).
   'forward, backward': {
@@ -39,19 +54,24 @@ const passes: Readonly<Record<string, { readonly cost: number; readonly run: (op
   },
 };
 
+const isSoftware = (): boolean => currentDevice()?.description.includes('(software)') ?? false;
+
 export async function benchAttention(backend: string): Promise<BenchRow[]> {
-  const device = currentDevice();
   const rows: BenchRow[] = [];
-  for (const shape of shapesOf(device?.name, device?.description.includes('(software)') ?? false)) {
-    const qkv = [1, 2, 3].map((seed) => tf.randomNormal<tf.Rank.R4>([...shape], 0, 1, 'float32', seed));
-    for (const name of Object.keys(passes)) rows.push(await runCase(name, backend, shape, qkv));
+  for (const one of casesOf(currentDevice()?.name, isSoftware())) {
+    const { batch, heads, queries, keys = queries, headSize } = one;
+    const normal = (length: number, seed: number): Tensor4D =>
+      tf.randomNormal([batch, heads, length, headSize], 0, 1, 'float32', seed);
+    const qkv = [normal(queries, 1), normal(keys, 2), normal(keys, 3)];
+    for (const name of keys > queries ? ['forward'] : Object.keys(passes)) rows.push(await runCase(name, backend, one, qkv));
     tf.dispose(qkv);
   }
   return rows;
 }
 
-async function runCase(name: string, backend: string, shape: Shape, qkv: readonly Tensor4D[]): Promise<BenchRow> {
-  const [batch, heads, tokens, headSize] = shape;
+async function runCase(name: string, backend: string, one: Case, qkv: readonly Tensor4D[]): Promise<BenchRow> {
+  const { batch, heads, queries, keys = queries, headSize } = one;
+  const weights = batch * heads * queries * keys;
   const { cost, run } = passes[name]!;
   const timesOf = (operation: Operation) =>
     measure(async () => {
@@ -59,7 +79,7 @@ async function runCase(name: string, backend: string, shape: Shape, qkv: readonl
       for (const result of results) await settled(result);
       tf.dispose(results);
     }, OPTIONS);
-  const hasBaseline = 4 * batch * heads * tokens ** 2 <= LARGEST_WEIGHTS;
+  const hasBaseline = 4 * weights <= largestWeights(isSoftware());
   const rounds: { readonly times: Times; readonly ratio: number }[] = [];
   for (let round = 0; round < ROUNDS; round++) {
     const times = await timesOf(fused);
@@ -70,12 +90,12 @@ async function runCase(name: string, backend: string, shape: Shape, qkv: readonl
   return {
     name,
     backend,
-    shape: shape.join(' × '),
+    shape: `${batch} × ${heads} × ${keys > queries ? `${queries} on ${keys}` : queries} × ${headSize}`,
     medianMs,
     minMs: Math.min(...rounds.map(({ times }) => times.minMs)),
     maxMs: Math.max(...rounds.map(({ times }) => times.maxMs)),
-    // 4 · B · H · T² · S operations, half of them hidden by the mask.
-    gflops: (2 * batch * heads * tokens ** 2 * headSize * cost) / medianMs / 1e6,
+    // 4 · B · H · T · U · S operations, half of them hidden by the mask when it is a triangle (Dao 2023, section 4.1).
+    gflops: ((keys > queries ? 4 : 2) * weights * headSize * cost) / medianMs / 1e6,
     peakBytes: await peakOf(() => run(fused, qkv)),
     ...(hasBaseline && { baseline: BASELINE, ratio: median(rounds.map(({ ratio }) => ratio)) }),
   };

@@ -1,4 +1,7 @@
-/** @file Attention and its gradients in double precision, by the definition, one weight after the other: what the fused one must be. */
+/**
+ * @file Attention and its gradients in double precision, by the definition, one weight after the other: what the fused one must
+ * be.
+ */
 import { weightHash, rowHash, type FusedAttentionOptions } from 'lab';
 
 export interface Shape {
@@ -37,7 +40,13 @@ function place(cumulative: readonly number[], token: number): { document: number
 }
 
 /** How far key u stands to the right of query t when both are aligned at the end, or undefined when the mask hides it. */
-function distance(options: FusedAttentionOptions, { queries, keys }: Shape, b: number, t: number, u: number): number | undefined {
+function distance(
+  options: FusedAttentionOptions,
+  { queries, keys }: Shape,
+  b: number,
+  t: number,
+  u: number,
+): number | undefined {
   const { documents, causal, window } = options;
   const queryEnds = documents ? (documents.queries[b] ?? documents.queries[0]!) : [0, queries];
   const keyEnds = documents?.keys ? (documents.keys[b] ?? documents.keys[0]!) : documents ? queryEnds : [0, keys];

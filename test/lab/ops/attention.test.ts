@@ -1,6 +1,6 @@
 /**
- * @file Fused attention against double precision, on every backend that every machine can start: the GPU is the software one where
- * there is one. The features are those of the flash-attention package's own tests.
+ * @file Fused attention against double precision, on every backend that every machine can start: the GPU is the software one
+ * where there is one. The features are those of the flash-attention package's own tests.
  */
 import {
   acceleratedOperations,
@@ -46,7 +46,15 @@ const cases: Record<string, Case> = {
   'causal, more than one tile of queries and of keys': { heads: 1, keyValueHeads: 1, queries: 131, keys: 131, options: causal },
   'causal, more keys than queries': { queries: 21, keys: 45, options: causal },
   'causal, one query and a long cache': { queries: 1, keys: 139, options: causal },
-  'few queries and many keys, grouped': { batch: 2, heads: 4, keyValueHeads: 2, queries: 4, keys: 300, headSize: 12, options: causal },
+  'few queries and many keys, grouped': {
+    batch: 2,
+    heads: 4,
+    keyValueHeads: 2,
+    queries: 4,
+    keys: 300,
+    headSize: 12,
+    options: causal,
+  },
   'one query, a window, ALiBi, a soft cap': {
     queries: 1,
     keys: 600,
@@ -64,6 +72,7 @@ const cases: Record<string, Case> = {
   'head size 59': { heads: 1, keyValueHeads: 1, headSize: 59, options: causal },
   'head size 111, longer than a tile': { heads: 1, keyValueHeads: 1, queries: 70, keys: 70, headSize: 111 },
   'head size 256': { heads: 1, keyValueHeads: 1, queries: 19, keys: 35, headSize: 256, options: causal },
+  'head size 260, beyond the kernels': { queries: 5, keys: 5, headSize: 260, options: causal },
   'grouped queries': { batch: 2, heads: 6, keyValueHeads: 2, queries: 19, keys: 23, options: causal },
   'one key head for all': { heads: 4, keyValueHeads: 1, queries: 40 },
   'a window to the left': { queries: 90, keys: 90, options: { causal: true, window: { left: 7 } } },
@@ -73,17 +82,65 @@ const cases: Record<string, Case> = {
   'soft cap': { options: { softCap: 1.5 }, spread: 3 },
   'soft cap far beyond': { options: { softCap: 5, causal: true }, spread: 300 },
   'a scale of its own': { options: { scale: -0.7 } },
-  'ALiBi, five heads': { heads: 5, keyValueHeads: 5, queries: 9, keys: 21, options: { ...causal, alibiSlopes: [0.5, 0.25, 0.1, 0, 2] } },
-  'packed documents': { batch: 2, options: { ...causal, documents: { queries: [[0, 10, 37], [0, 1, 2, 37]] } } },
+  'ALiBi, five heads': {
+    heads: 5,
+    keyValueHeads: 5,
+    queries: 9,
+    keys: 21,
+    options: { ...causal, alibiSlopes: [0.5, 0.25, 0.1, 0, 2] },
+  },
+  'packed documents': {
+    batch: 2,
+    options: {
+      ...causal,
+      documents: {
+        queries: [
+          [0, 10, 37],
+          [0, 1, 2, 37],
+        ],
+      },
+    },
+  },
   'packed documents, one list for all, padding behind': { batch: 2, options: { documents: { queries: [[0, 12, 29]] } } },
+  'packed documents, a list for each row, and ALiBi': {
+    batch: 2,
+    keys: 50,
+    options: {
+      ...causal,
+      alibiSlopes: [0.5, 0.2],
+      documents: {
+        queries: [
+          [0, 8, 37],
+          [0, 30, 37],
+        ],
+        keys: [
+          [0, 20, 50],
+          [0, 30, 45],
+        ],
+      },
+    },
+  },
   'packed documents of rectangles': {
     batch: 2,
     keys: 60,
-    options: { ...causal, documents: { queries: [[0, 10, 10, 37]], keys: [[0, 5, 20, 60], [0, 25, 26, 50]] } },
+    options: {
+      ...causal,
+      documents: {
+        queries: [[0, 10, 10, 37]],
+        keys: [
+          [0, 5, 20, 60],
+          [0, 25, 26, 50],
+        ],
+      },
+    },
   },
   'packed documents, ALiBi and a window': {
     keys: 44,
-    options: { alibiSlopes: [1, 0.3], window: { left: 4, right: 2 }, documents: { queries: [[0, 9, 37]], keys: [[0, 30, 44]] } },
+    options: {
+      alibiSlopes: [1, 0.3],
+      window: { left: 4, right: 2 },
+      documents: { queries: [[0, 9, 37]], keys: [[0, 30, 44]] },
+    },
   },
   'a bias for every weight': { batch: 2, queries: 7, keys: 9, bias: [2, 2, 7, 9] },
   'a bias for every head, and causal': { batch: 2, queries: 9, keys: 9, bias: [2, 9, 9], options: causal },
@@ -102,11 +159,17 @@ const cases: Record<string, Case> = {
 
 const random = new Random(11);
 const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
-const normal = <T extends Tensor = Tensor4D>(...shape: number[]): T => tf.tensor(random.normals(product(shape)), shape) as Tensor as T;
+const normal = <T extends Tensor = Tensor4D>(...shape: number[]): T =>
+  tf.tensor(random.normals(product(shape)), shape) as Tensor as T;
 
 /** Indices of [B, H, T, U] → index into a tensor of that shape, broadcast. */
 function broadcastIndex(shape: readonly number[], { heads, queries, keys }: Shape, index: number): number {
-  const place = [Math.floor(index / (heads * queries * keys)), Math.floor(index / (queries * keys)) % heads, Math.floor(index / keys) % queries, index % keys];
+  const place = [
+    Math.floor(index / (heads * queries * keys)),
+    Math.floor(index / (queries * keys)) % heads,
+    Math.floor(index / keys) % queries,
+    index % keys,
+  ];
   return shape.reduce((at, size, axis) => at * size + (size === 1 ? 0 : place[axis + 4 - shape.length]!), 0);
 }
 
@@ -114,17 +177,26 @@ function broadcastIndex(shape: readonly number[], { heads, queries, keys }: Shap
 async function errorsOf({ options = {}, bias: biasShape, spread = 1, ...sizes }: Case): Promise<Record<string, number>> {
   const shape: Shape = { ...small, ...sizes };
   const { batch, heads, keyValueHeads, queries, keys, headSize } = shape;
-  const [queryShape, keyShape] = [[batch, heads, queries, headSize], [batch, keyValueHeads, keys, headSize]];
+  const [queryShape, keyShape] = [
+    [batch, heads, queries, headSize],
+    [batch, keyValueHeads, keys, headSize],
+  ];
   const q = random.normals(product(queryShape), spread);
   const [k, v] = [random.normals(product(keyShape)), random.normals(product(keyShape))];
   const upstream = random.normals(product(queryShape));
   const bias = biasShape && random.normals(product(biasShape));
-  const full = bias && Float64Array.from({ length: batch * heads * queries * keys }, (_, i) => bias[broadcastIndex(biasShape, shape, i)]!);
+  const full =
+    bias && Float64Array.from({ length: batch * heads * queries * keys }, (_, i) => bias[broadcastIndex(biasShape, shape, i)]!);
   const truth = attentionTruth(shape, { q, k, v, upstream, ...(full && { bias: full }) }, options);
   const dBias = biasShape && new Float64Array(product(biasShape));
   if (dBias) truth.dBias.forEach((x, i) => (dBias[broadcastIndex(biasShape, shape, i)]! += x));
 
-  const inputs = [tf.tensor(q, queryShape), tf.tensor(k, keyShape), tf.tensor(v, keyShape), ...(bias ? [tf.tensor(bias, [...biasShape])] : [])];
+  const inputs = [
+    tf.tensor(q, queryShape),
+    tf.tensor(k, keyShape),
+    tf.tensor(v, keyShape),
+    ...(bias ? [tf.tensor(bias, [...biasShape])] : []),
+  ];
   const run = (...[a, b, c, d]: Tensor[]): Tensor =>
     fusedAttention(a as Tensor4D, b as Tensor4D, c as Tensor4D, d ? { ...options, bias: d } : options);
   const output = run(...inputs);
@@ -171,13 +243,22 @@ describe.each(backends)('fused attention on %s', (backend) => {
 
   it('hides keys by a bias of −∞, without NaN even when it hides them all', async () => {
     const [q, k, v] = [normal(1, 1, 3, 4), normal(1, 1, 4, 4), normal(1, 1, 4, 4)];
-    const bias = tf.tensor2d([[0, -Infinity, 0, -Infinity], [-Infinity, -Infinity, -Infinity, -Infinity], [0, 0, 0, 0]]);
-    const run = (...[a, b, c, d]: Tensor[]): Tensor => fusedAttention(a as Tensor4D, b as Tensor4D, c as Tensor4D, { bias: d! });
+    const bias = tf.tensor2d([
+      [0, -Infinity, 0, -Infinity],
+      [-Infinity, -Infinity, -Infinity, -Infinity],
+      [0, 0, 0, 0],
+    ]);
+    const run = (...[a, b, c, d]: Tensor[]): Tensor =>
+      fusedAttention(a as Tensor4D, b as Tensor4D, c as Tensor4D, { bias: d! });
     const output = await run(q, k, v, bias).data();
     const kept = fusedAttention(q, tf.gather(k, [0, 2], 2), tf.gather(v, [0, 2], 2));
     expect(relativeError(output.slice(0, 4), (await kept.data()).slice(0, 4))).toBeLessThan(1e-5);
     expect(output.slice(4, 8).every((x) => x === 0)).toBe(true);
-    const gradients = await Promise.all(tf.grads(run)([q, k, v, bias]).map((g) => g.data()));
+    const gradients = await Promise.all(
+      tf
+        .grads(run)([q, k, v, bias])
+        .map((g) => g.data()),
+    );
     expect(gradients.flatMap((g) => [...g]).every(Number.isFinite)).toBe(true);
     expect([1, 3, 4, 5, 6, 7].map((i) => gradients[3]![i])).toEqual([0, 0, 0, 0, 0, 0]);
   });
@@ -209,7 +290,8 @@ describe.each(backends)('fused attention on %s', (backend) => {
     const [q, k, v] = [normal(1, 2, 5, 4), normal(1, 2, 5, 4), normal(1, 2, 5, 4)];
     const bias = normal<Tensor2D>(5, 5);
     const before = tf.memory().numTensors;
-    const run = (...[a, b, c, d]: Tensor[]): Tensor => fusedAttention(a as Tensor4D, b as Tensor4D, c as Tensor4D, { causal: true, bias: d! });
+    const run = (...[a, b, c, d]: Tensor[]): Tensor =>
+      fusedAttention(a as Tensor4D, b as Tensor4D, c as Tensor4D, { causal: true, bias: d! });
     tf.dispose(run(q, k, v, bias));
     tf.dispose(tf.grads(run)([q, k, v, bias]));
     expect(tf.memory().numTensors).toBe(before);
@@ -217,7 +299,17 @@ describe.each(backends)('fused attention on %s', (backend) => {
 
   it('is what `attention` runs on, and gives the model the same logits and gradients as plain attention', async () => {
     const model = (compute: typeof attention) =>
-      new Transformer({ vocabSize: 11, width: 12, layers: 2, heads: 3, keyValueHeads: 1, contextLength: 9, position: 'alibi', attention: compute, seed: 5 });
+      new Transformer({
+        vocabSize: 11,
+        width: 12,
+        layers: 2,
+        heads: 3,
+        keyValueHeads: 1,
+        contextLength: 9,
+        position: 'alibi',
+        attention: compute,
+        seed: 5,
+      });
     const tokens = tf.tensor2d([[1, 2, 3, 4, 5, 6, 7, 8, 9]], [1, 9], 'int32');
     const plain: typeof attention = (q, k, v, options) =>
       attentionReference(q, k, v, { causal: true, ...(options?.bias && { bias: options.bias }) });
@@ -238,22 +330,42 @@ describe.each(backends)('fused attention on %s', (backend) => {
     const refuses = (message: string, options: FusedAttentionOptions, k = x, v = k): void => {
       expect(() => fusedAttention(x, k, v, options)).toThrow(message);
     };
-    refuses('fusedAttention: heads must be a multiple of keyValueHeads: query [1,4,3,8], key [1,3,3,8]', {}, normal(1, 3, 3, 8));
+    refuses(
+      'fusedAttention: heads must be a multiple of keyValueHeads: query [1,4,3,8], key [1,3,3,8]',
+      {},
+      normal(1, 3, 3, 8),
+    );
     refuses('fusedAttention: the head sizes differ: query [1,4,3,8], key [1,4,3,4]', {}, normal(1, 4, 3, 4));
     refuses('fusedAttention: the batches differ', {}, normal(2, 4, 3, 8));
     refuses('fusedAttention: key [1,4,5,8], value [1,4,3,8]; they must be equal', {}, normal(1, 4, 5, 8), x);
     refuses('fusedAttention: the key is empty: [1,4,0,8]', {}, tf.zeros([1, 4, 0, 8]));
     refuses('fusedAttention: the key must be float32, got int32', {}, x.toInt());
     refuses('fusedAttention: the bias [3,4] cannot be broadcast to the scores [1,4,3,3]', { bias: tf.zeros([3, 4]) });
+    refuses('fusedAttention: the bias must be float32, got int32', { bias: tf.zeros([3, 3], 'int32') });
     refuses('fusedAttention: there are 4 heads and 3 alibiSlopes', { alibiSlopes: [1, 2, 3] });
     refuses('fusedAttention: the dropout rate must be at least 0 and below 1, got 1', { dropout: { rate: 1, seed: 0 } });
-    refuses('fusedAttention: the dropout seed must be an integer from 0 to 2³² − 1, got -1', { dropout: { rate: 0.1, seed: -1 } });
+    refuses('fusedAttention: the dropout seed must be an integer from 0 to 2³² − 1, got -1', {
+      dropout: { rate: 0.1, seed: -1 },
+    });
     refuses('fusedAttention: scale must be a finite number, got NaN', { scale: NaN });
     refuses('fusedAttention: softCap must be positive, got -1', { softCap: -1 });
+    fusedAttention(x, x, x, {}); // the last mask is remembered: what follows must not be taken for it
+    refuses('attention: a window must reach a whole number of tokens or Infinity, got left NaN', { window: { left: NaN } });
     refuses('attention: a window must reach a whole number of tokens or Infinity, got left 1.5', { window: { left: 1.5 } });
-    refuses('attention: cumulative query lengths must grow from 0 to at most 3, got [0, 4]', { documents: { queries: [[0, 4]] } });
-    refuses('attention: row 0 has 1 documents of queries and 2 of keys', { documents: { queries: [[0, 3]], keys: [[0, 1, 3]] } });
-    refuses('one list of cumulative lengths or one for each of 1 rows, got 2 and 2', { documents: { queries: [[0, 3], [0, 3]] } });
+    refuses('attention: cumulative query lengths must grow from 0 to at most 3, got [0, 4]', {
+      documents: { queries: [[0, 4]] },
+    });
+    refuses('attention: row 0 has 1 documents of queries and 2 of keys', {
+      documents: { queries: [[0, 3]], keys: [[0, 1, 3]] },
+    });
+    refuses('one list of cumulative lengths or one for each of 1 rows, got 2', {
+      documents: {
+        queries: [
+          [0, 3],
+          [0, 3],
+        ],
+      },
+    });
   });
 });
 
@@ -280,6 +392,14 @@ describe.runIf(hasSoftwareGpu)('on webgpu', () => {
     expect(await kernels(() => tf.grad(ofBias)(bias))).toContain('FusedAttentionBiasGradient');
   });
 
+  it('is timed like every other operation', async () => {
+    const x = queries(300);
+    tf.dispose(fusedAttention(x, x, x)); // compiles
+    const timed = await tf.time(() => void fusedAttention(x, x, x));
+    const profiled = (timed as unknown as { getExtraProfileInfo(): string }).getExtraProfileInfo();
+    expect(profiled).toMatch(/attention, forward .*: \d/);
+  });
+
   it('takes memory that grows with the length, not with its square', () => {
     const { bufferManager } = tf.backend() as unknown as { bufferManager: { numBytesAllocated: number } };
     const taken = (length: number): number => {
@@ -294,9 +414,16 @@ describe.runIf(hasSoftwareGpu)('on webgpu', () => {
     expect(long).toBeLessThan(4000 * 4000); // a quarter of what one matrix of scores would take
   });
 
-  it('a shader that does not compile throws with the message of the compiler, spoils nothing else, and stays refused', async () => {
+  it('a shader that does not compile throws the message of the compiler, spoils nothing else, and stays refused', async () => {
     const runner = new ShaderRunner(tf.backend() as unknown as WebGpuBackend);
-    const broken = { key: 'broken', code: () => 'fn main( {', inputs: [], outputs: [[4]], uniforms: [], workgroups: [1, 1, 1] } as const;
+    const broken = {
+      key: 'broken',
+      code: () => 'fn main( {',
+      inputs: [],
+      outputs: [[4]],
+      uniforms: [],
+      workgroups: [1, 1, 1],
+    } as const;
     const before = tf.add(queries(2), 1);
     const result = tf.engine().makeTensorFromTensorInfo(runner.run(broken)[0]!);
     const derived = tf.mul(result, 2);

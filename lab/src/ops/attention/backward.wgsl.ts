@@ -1,7 +1,7 @@
 /**
- * @file FlashAttention, backward, in WGSL. Dao 2023, algorithm 2, in two passes, because WGSL cannot add floats atomically: one walks
- * over the keys for each tile of queries (dQ), one over the queries for each tile of keys (dK, dV). Both compute the weights again
- * from L.
+ * @file FlashAttention, backward, in WGSL. Dao 2023, algorithm 2, in two passes, because WGSL cannot add floats atomically: one
+ * walks over the keys for each tile of queries (dQ), one over the queries for each tile of keys (dK, dV). Both compute the
+ * weights again from L.
  */
 import * as tiles from './tiles.wgsl.ts';
 import { declarations, quarters, RANGES, scoreFunctions, THREADS, type Binding, type ShaderFeatures } from './wgsl.ts';
@@ -51,7 +51,8 @@ function products(name: string, row: string, column: string, chunks: tiles.Chunk
 /** SUMS += WEIGHTS · column vectors. With a single chunk the vectors may be those that `products` left behind. */
 function addWeighted(sums: string, weights: string, column: string, chunks: tiles.Chunks, left: boolean): string {
   return each(chunks.count, (chunk) => {
-    const fill = chunks.count > 1 || !left ? `workgroupBarrier();\n    fill_B_${column}(firstColumn, endColumn, ${chunk}, lane);` : '';
+    const fill =
+      chunks.count > 1 || !left ? `workgroupBarrier();\n    fill_B_${column}(firstColumn, endColumn, ${chunk}, lane);` : '';
     return `${fill}
     workgroupBarrier();
     ${tiles.accumulate(sums, weights, chunk, chunks)}`;
@@ -65,8 +66,9 @@ const dSOf = ({ softCap }: ShaderFeatures, i: number, D: string): string =>
 /** Bindings: dq [B, H, T, S] ← q, k, v, dO, rows, ranges of the queries, bias where there is one. */
 export function queryGradientShader(features: ShaderFeatures): string {
   const chunks = tiles.chunksOf(features);
+  const inputs: readonly Binding[] = [...INPUTS, { name: 'ofQueries', type: 'i32' }, ...biasOf(features)];
   return `
-${declarations([{ name: 'dq', type: 'vectors' }], [...INPUTS, { name: 'ofQueries', type: 'i32' }, ...biasOf(features)], features)}
+${declarations([{ name: 'dq', type: 'vectors' }], inputs, features)}
 ${RANGES('ofQueries', 'T')}
 ${scoreFunctions(features)}
 ${tiles.tileMemory(chunks, 'dS')}

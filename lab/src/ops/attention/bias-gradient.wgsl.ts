@@ -1,6 +1,6 @@
 /**
- * @file The gradient of the bias, in WGSL: dBias = dS, summed over the axes along which the bias was broadcast. One thread for each
- * number of the bias goes through all weights that it entered, so that no matrix larger than the bias is ever there.
+ * @file The gradient of the bias, in WGSL: dBias = dS, summed over the axes along which the bias was broadcast. One thread for
+ * each number of the bias goes through all weights that it entered, so that no matrix larger than the bias is ever there.
  */
 import { declarations, quarters, RANGES, scoreFunctions, type ShaderFeatures, THREADS } from './wgsl.ts';
 
@@ -37,7 +37,8 @@ fn gradientOf(b: i32, h: i32, t: i32, u: i32) -> f32 {
     dPui += dot(load_dO(query, d), load_v(key, d));
   }
   let products = vec4<f32>(product);
-  let P = exponentials(scores(products, b, h, vec4<i32>(t), vec4<i32>(u), range.z, vec4<bool>(true)), vec4<f32>(rows[query].x)).x;
+  let S = scores(products, b, h, vec4<i32>(t), vec4<i32>(u), range.z, vec4<bool>(true));
+  let P = exponentials(S, vec4<f32>(rows[query].x)).x;
   ${features.dropout ? 'dPui *= keptFactors(b, h, vec4<i32>(t), vec4<i32>(u)).x;' : ''}
   return P * (dPui - rows[query].y); // the soft cap lies before the bias and bends nothing here
 }

@@ -1,7 +1,7 @@
 /**
- * @file Attention for decoding, in WGSL: one query or a few, and a long cache. There are too few queries to keep a GPU busy, so the
- * keys are split over workgroups, each of which finds a softmax of its own part; a second shader joins the parts.
- * Dao et al. 2023, Flash-Decoding.
+ * @file Attention for decoding, in WGSL: one query or a few, and a long cache. There are too few queries to keep a GPU busy, so
+ * the keys are split over workgroups, each of which finds a softmax of its own part; a second shader joins the parts. Dao et
+ * al. 2023, Flash-Decoding.
  */
 import { declarations, quarters, RANGES, scoreFunctions, THREADS, type Binding, type ShaderFeatures } from './wgsl.ts';
 
@@ -11,7 +11,9 @@ export const SPLIT = 4 * THREADS;
 /** With more queries than this the tiles of the other shader are full enough. */
 export const MOST_QUERIES = 4;
 
-/** Bindings: part [B, H, T, splits, S] and mass [B, H, T, splits, 2] ← q, k, v, ranges of the queries, bias where there is one. */
+/**
+ * Bindings: part [B, H, T, splits, S] and mass [B, H, T, splits, 2] ← q, k, v, ranges of the queries, bias where there is one.
+ */
 export function decodeShader(features: ShaderFeatures): string {
   const all = quarters(features.headSize);
   const teams = Math.floor(THREADS / all);

@@ -1,6 +1,6 @@
 /**
- * @file Dropout whose mask is never stored: whether a weight is forgotten is a hash of where it stands, so that the backward pass
- * finds the same mask again, in any order, on any backend. Salmon et al. 2011 call that a counter-based generator.
+ * @file Dropout whose mask is never stored: whether a weight is forgotten is a hash of where it stands, so that the backward
+ * pass finds the same mask again, in any order, on any backend. Salmon et al. 2011 call that a counter-based generator.
  */
 
 /** Which attention weights to forget in training. */
@@ -11,7 +11,7 @@ export interface AttentionDropout {
   readonly seed: number;
 }
 
-/** Odd constants for the counters: the fraction of the golden ratio, so that neighbours land far apart, and its square root's. */
+/** Odd numbers that spread the counters over 32 bits: 2³² times the golden ratio's fraction, and MurmurHash3's multipliers. */
 export const HEAD_STEP = 0x9e3779b9;
 export const QUERY_STEP = 0x85ebca6b;
 export const KEY_STEP = 0xc2b2ae35;

@@ -1,5 +1,6 @@
 /**
- * @file FlashAttention, forward, in WGSL. Dao 2023, algorithm 1: a workgroup owns a tile of queries and walks over the tiles of keys.
+ * @file FlashAttention, forward, in WGSL. Dao 2023, algorithm 1: a workgroup owns a tile of queries and walks over the tiles of
+ * keys.
  */
 import * as tiles from './tiles.wgsl.ts';
 import { declarations, RANGES, scoreFunctions, THREADS, type Binding, type ShaderFeatures } from './wgsl.ts';
@@ -68,7 +69,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     ${tiles.multiplyTiles('S', chunks)}`,
     )}
     let u = vec4<i32>(j * ${TILE} + x) + vec4<i32>(0, ${SIDE}, ${2 * SIDE}, ${3 * SIDE});
-    ${eachRow((i) => `S${i} = scores(S${i}, b, h, vec4<i32>(t + ${i}), u, range${i}.z, (u >= vec4<i32>(range${i}.x)) & (u < vec4<i32>(range${i}.y)));`)}
+    ${eachRow(
+      (i) => `let seen${i} = (u >= vec4<i32>(range${i}.x)) & (u < vec4<i32>(range${i}.y));
+    S${i} = scores(S${i}, b, h, vec4<i32>(t + ${i}), u, range${i}.z, seen${i});`,
+    )}
 
     // The new maximum of each row, over all threads of the row.
     parts[lane] = vec4<f32>(${[0, 1, 2, 3].map((i) => `max(max(S${i}.x, S${i}.y), max(S${i}.z, S${i}.w))`).join(', ')});

@@ -10,7 +10,7 @@ import { hasAttentionKernel, runAttentionKernel } from './kernel.ts';
 import { attentionProblem, type AttentionProblem, type FusedAttentionOptions } from './problem.ts';
 import { attentionReference } from './reference.ts';
 
-export * from './dropout.ts';
+export { dropoutFactors, rowHash, weightHash, type AttentionDropout } from './dropout.ts';
 export * from './kernel.ts';
 export * from './mask-rule.ts';
 export * from './problem.ts';

@@ -82,7 +82,11 @@ export function hasAttentionKernel(problem: AttentionProblem): boolean {
 type TensorMap = Readonly<Record<string, Tensor>>;
 
 /** Runs one of the running backend's attention kernels. */
-export function runAttentionKernel(name: (typeof ATTENTION_KERNELS)[number], inputs: TensorMap, problem: AttentionProblem): Tensor[] {
+export function runAttentionKernel(
+  name: (typeof ATTENTION_KERNELS)[number],
+  inputs: TensorMap,
+  problem: AttentionProblem,
+): Tensor[] {
   const attributes = problem as unknown as tf.NamedAttrMap;
   const outputs = tf.engine().runKernel(name, inputs as tf.NamedTensorMap, attributes) as unknown as Tensor | Tensor[];
   return Array.isArray(outputs) ? outputs : [outputs];

@@ -1,5 +1,6 @@
 /**
- * @file Which query may see which key, for every mask of the lab that has a structure: causal, sliding window, packed documents.
+ * @file Which query may see which key, for every mask of the lab that has a structure: causal, sliding window, packed
+ * documents.
  *
  * All of them have one thing in common: the keys that a query sees are neighbours. So a mask is not a matrix [T, U] but two
  * numbers for each query, and whether a tile of scores must be computed at all follows from the numbers of its corners
@@ -90,12 +91,18 @@ export function visibility(rule: MaskRule, queries: number, keys: number, batch 
 
 const clamp = (x: number, low: number, high: number): number => Math.min(Math.max(x, low), high);
 
+function setRange(ranges: Int32Array, index: number, from: number, to: number, offset: number): void {
+  ranges[3 * index] = from;
+  ranges[3 * index + 1] = to;
+  ranges[3 * index + 2] = offset;
+}
+
 function fillQueries(ranges: Int32Array, first: number, document: Document, { left, right }: Required<AttentionWindow>): void {
   const { queryStart, queryEnd, keyStart, keyEnd } = document;
   const offset = keyEnd - queryEnd;
   for (let t = queryStart; t < queryEnd; t++) {
     const from = clamp(t + offset - left, keyStart, keyEnd);
-    ranges.set([from, clamp(t + offset + right + 1, from, keyEnd), offset], 3 * (first + t));
+    setRange(ranges, first + t, from, clamp(t + offset + right + 1, from, keyEnd), offset);
   }
 }
 
@@ -104,20 +111,21 @@ function fillKeys(ranges: Int32Array, first: number, document: Document, { left,
   const offset = keyEnd - queryEnd;
   for (let u = keyStart; u < keyEnd; u++) {
     const from = clamp(u - offset - right, queryStart, queryEnd);
-    ranges.set([from, clamp(u - offset + left + 1, from, queryEnd), offset], 3 * (first + u));
+    setRange(ranges, first + u, from, clamp(u - offset + left + 1, from, queryEnd), offset);
   }
 }
 
 /** Padding gets empty ranges, at the place where the last document ends, so that the ends of the ranges never decrease. */
 function pad(ranges: Int32Array, first: number, [start, end]: readonly [number, number], place: number): void {
-  for (let i = start; i < end; i++) ranges.set([place, place, 0], 3 * (first + i));
+  for (let i = start; i < end; i++) setRange(ranges, first + i, place, place, 0);
 }
 
 function documentsOf({ queries: q, keys: k = q }: PackedDocuments, queries: number, keys: number, batch: number): Document[][] {
   const rows = Math.max(q.length, k.length);
   invariant(
     (rows === 1 || rows === batch) && [1, rows].includes(q.length) && [1, rows].includes(k.length),
-    () => `attention: documents need one list of cumulative lengths or one for each of ${batch} rows, got ${q.length} and ${k.length}`,
+    () =>
+      `attention: documents need one list of cumulative lengths or one for each of ${batch} rows, got ${rows}`,
   );
   return Array.from({ length: rows }, (_, row) => {
     const [queryEnds, keyEnds] = [q[row] ?? q[0]!, k[row] ?? k[0]!];
@@ -154,7 +162,12 @@ export function isVisible({ rows, queries, ofQueries }: Visibility, row: number,
  * What the tile of queries t … tEnd − 1 and keys u … uEnd − 1 costs. As the ranges only move forward, the first query sees
  * the earliest keys and the last one the latest, and two comparisons on each side decide.
  */
-export function tileKind(mask: Visibility, row: number, [t, tEnd]: readonly [number, number], [u, uEnd]: readonly [number, number]): TileKind {
+export function tileKind(
+  mask: Visibility,
+  row: number,
+  [t, tEnd]: readonly [number, number],
+  [u, uEnd]: readonly [number, number],
+): TileKind {
   const base = (mask.rows === 1 ? 0 : row) * mask.queries;
   const [earliest, earliestEnd] = mask.ofQueries.subarray(3 * (base + t));
   const [latest, latestEnd] = mask.ofQueries.subarray(3 * (base + tEnd - 1));

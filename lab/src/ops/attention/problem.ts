@@ -16,7 +16,9 @@ export interface FusedAttentionOptions extends MaskRule {
   readonly softCap?: number;
   /** [H]: −slope · |distance| is added to the scores. Press et al. 2021. */
   readonly alibiSlopes?: ArrayLike<number>;
-  /** Added to the scores after all else, broadcast to [B, H, T, U]; below −1e30 (also −∞) it hides the key. It has a gradient. */
+  /**
+   * Added to the scores after all else, broadcast to [B, H, T, U]; below −1e30 (also −∞) it hides the key. It has a gradient.
+   */
   readonly bias?: Tensor;
   readonly dropout?: AttentionDropout;
 }
@@ -68,8 +70,20 @@ export function attentionProblem(q: Tensor4D, k: Tensor4D, v: Tensor4D, options:
     slopes: alibiSlopes ? Float32Array.from(alibiSlopes) : null,
     biasShape: bias ? biasShape(bias, [batch, heads, queries, keys]) : null,
     dropout: dropout && dropout.rate > 0 ? checkDropout(dropout) : null,
-    mask: visibility(options, queries, keys, batch),
+    mask: maskOf(options, queries, keys, batch),
   };
+}
+
+/** The last mask: every layer of a model asks for the same one. */
+let last: { readonly key: string; readonly mask: Visibility } | undefined;
+
+function maskOf({ causal, window, documents }: MaskRule, queries: number, keys: number, batch: number): Visibility {
+  const key = JSON.stringify([causal, `${window?.left} ${window?.right}`, documents, queries, keys, batch]);
+  if (last?.key !== key) {
+    const rule = { ...(causal && { causal }), ...(window && { window }), ...(documents && { documents }) };
+    last = { key, mask: visibility(rule, queries, keys, batch) };
+  }
+  return last.mask;
 }
 
 function checkShapes(q: Tensor4D, k: Tensor4D, v: Tensor4D): void {
@@ -79,13 +93,17 @@ function checkShapes(q: Tensor4D, k: Tensor4D, v: Tensor4D): void {
     invariant(x.size > 0, () => `fusedAttention: the ${name} is empty: [${x.shape}]`);
   }
   const text = `query [${q.shape}], key [${k.shape}]`;
-  invariant(k.shape.join() === v.shape.join(), () => `fusedAttention: key [${k.shape}], value [${v.shape}]; they must be equal`);
+  invariant(
+    k.shape.join() === v.shape.join(),
+    () => `fusedAttention: key [${k.shape}], value [${v.shape}]; they must be equal`,
+  );
   invariant(q.shape[0] === k.shape[0], () => `fusedAttention: the batches differ: ${text}`);
   invariant(q.shape[3] === k.shape[3], () => `fusedAttention: the head sizes differ: ${text}`);
   invariant(q.shape[1] % k.shape[1] === 0, () => `fusedAttention: heads must be a multiple of keyValueHeads: ${text}`);
 }
 
 function biasShape(bias: Tensor, full: readonly number[]): [number, number, number, number] {
+  invariant(bias.dtype === 'float32', () => `fusedAttention: the bias must be float32, got ${bias.dtype}`);
   const shape = [...Array<number>(Math.max(0, 4 - bias.rank)).fill(1), ...bias.shape];
   invariant(
     shape.length === 4 && shape.every((size, axis) => size === 1 || size === full[axis]),

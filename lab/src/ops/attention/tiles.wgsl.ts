@@ -1,10 +1,10 @@
 /**
  * @file The tile arithmetic that the three large attention shaders are made of, in WGSL.
  *
- * A workgroup owns TILE rows (queries, or keys in the pass over queries) and walks over TILE columns at a time. Its 64 threads stand
- * in a square of 8 × 8: thread (x, y) computes the scores of rows 4y … 4y + 3 with columns x, x + 8, x + 16, x + 24, so that it reads
- * eight vectors from the workgroup's memory for sixteen dot products, and neighbours read from different memory banks.
- * Head vectors pass through that memory in chunks of at most 64 numbers, which makes its size independent of the head's.
+ * A workgroup owns TILE rows (queries, or keys in the pass over queries) and walks over TILE columns at a time. Its 64 threads
+ * stand in a square of 8 × 8: thread (x, y) computes the scores of rows 4y … 4y + 3 with columns x, x + 8, x + 16, x + 24, so
+ * that it reads eight vectors from the workgroup's memory for sixteen dot products, and neighbours read from different memory
+ * banks. Head vectors pass through that memory in chunks of at most 64 numbers, which makes its size independent of the head's.
  */
 import { quarters, THREADS, type ShaderFeatures } from './wgsl.ts';
 
@@ -55,13 +55,17 @@ export function tileMemory(chunks: Chunks, ...weights: readonly string[]): strin
   ].join('\n');
 }
 
-/** A function that fills A or B from slow memory: vectors first …, zeros from `end` on. */
+/**
+ * A function that fills A or B from slow memory with the vectors `first` …; beyond `end` the last one again, whose weights are 0
+ * there because no range reaches so far. Beyond the end of the head there are zeros.
+ */
 export function fillFunction(target: 'A' | 'B', source: string, { all, width, stride }: Chunks): string {
   return `fn fill_${target}_${source}(first: i32, end: i32, chunk: i32, lane: i32) {
     for (var i = lane; i < ${TILE * width}; i += ${THREADS}) {
-      let row = first + i / ${width};
+      let row = min(first + i / ${width}, end - 1);
       let d = chunk * ${width} + i % ${width};
-      ${target}[i / ${width} * ${stride} + i % ${width}] = select(vec4<f32>(0.0), load_${source}(min(row, end - 1), d), row < end && d < ${all});
+      let place = i / ${width} * ${stride} + i % ${width};
+      ${target}[place] = select(vec4<f32>(0.0), load_${source}(row, d), d < ${all});
     }
   }`;
 }
@@ -93,12 +97,20 @@ export function accumulate(name: string, weights: string, chunk: number, { width
 }
 
 /** Stores the sums of the rows below `end`, each times FACTOR(row). */
-export function storeSums(name: string, target: string, first: string, end: string, chunks: Chunks, factor: (row: number) => string): string {
+export function storeSums(
+  name: string,
+  target: string,
+  first: string,
+  end: string,
+  chunks: Chunks,
+  factor: (row: number) => string,
+): string {
   const { count, owned, width, all } = chunks;
   const one = (chunk: number, n: number, i: number): string => {
     const quarter = `x + ${chunk * width + n * SIDE}`;
     const mine = `x + ${n * SIDE} < ${width} && ${quarter} < ${all}`;
-    return `if (${first} + ${i} < ${end} && ${mine}) { store_${target}(${first} + ${i}, ${quarter}, ${name}_${chunk}_${n}_${i} * ${factor(i)}); }`;
+    const value = `${name}_${chunk}_${n}_${i} * ${factor(i)}`;
+    return `if (${first} + ${i} < ${end} && ${mine}) { store_${target}(${first} + ${i}, ${quarter}, ${value}); }`;
   };
   return each(count, (chunk) => each(owned, (n) => eachRow((i) => one(chunk, n, i))));
 }

@@ -29,7 +29,13 @@ const LARGEST_HEAD = 256;
 const BUFFERS = 9;
 
 /** Runs one shader on the problem. */
-type Run = (name: string, shader: Shader, workgroups: readonly [x: number, y: number, z?: number], inputs: readonly Info[], outputs: readonly (readonly number[])[]) => Info[];
+type Run = (
+  name: string,
+  shader: Shader,
+  workgroups: readonly [x: number, y: number, z?: number],
+  inputs: readonly Info[],
+  outputs: readonly (readonly number[])[],
+) => Info[];
 
 export class WebGpuAttention implements AttentionKernel {
   readonly #runner: ShaderRunner;
@@ -65,7 +71,10 @@ export class WebGpuAttention implements AttentionKernel {
     const rows = [batch, heads, queries];
     const splits = Math.ceil(keys / SPLIT);
     const run = this.#run(problem);
-    const shapes = [[...rows, splits, headSize], [...rows, splits, 2]];
+    const shapes = [
+      [...rows, splits, headSize],
+      [...rows, splits, 2],
+    ];
     const parts = run('decode', decodeShader, [splits, batch * heads, queries], inputs, shapes);
     const outputs = run('join', joinShader, [1, batch * heads, queries], parts, [[...rows, headSize], rows]);
     this.#runner.dispose(...parts);

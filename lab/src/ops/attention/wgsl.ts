@@ -1,6 +1,6 @@
 /**
- * @file What the attention shaders have in common: the bindings, loads of head vectors in fours, and how a product q · k becomes the
- * score that enters the softmax.
+ * @file What the attention shaders have in common: the bindings, loads of head vectors in fours, and how a product q · k
+ * becomes the score that enters the softmax.
  *
  * Letters as in the paper: T queries, U keys, S scores, P weights, O output, D = rowsum(dO ∘ O), L log-sum-exp.
  */

@@ -21,6 +21,7 @@ export interface GpuDevice {
   createShaderModule(descriptor: { code: string; label: string }): object;
   createComputePipeline(descriptor: object): GpuPipeline;
   createBindGroup(descriptor: object): object;
+  createQuerySet(descriptor: { type: 'timestamp'; count: number }): object;
   pushErrorScope(filter: 'validation'): void;
   popErrorScope(): Promise<{ readonly message: string } | null>;
 }
@@ -38,6 +39,13 @@ export interface WebGpuBackend {
   readonly commandEncoder: { beginComputePass(descriptor: object): GpuPassEncoder };
   computePassEncoder: GpuPassEncoder | null;
   dispatchCountInPass: number;
+  /** There while `tf.time` or `tf.profile` measures. */
+  readonly activeTimers?: { readonly name: string; readonly query: Promise<number> }[] | null;
+  readonly supportTimestampQuery: boolean;
+  readonly querySetCount: number;
+  querySet: object | null;
+  /** Submits the queue and resolves to the milliseconds of the last pass. */
+  getQueryTime(): Promise<number>;
   makeTensorInfo(shape: readonly number[], dtype: tf.DataType, values?: tf.TypedArray): Info;
   disposeData(dataId: object): boolean;
   uploadToGPU(dataId: object): void;

@@ -1,8 +1,10 @@
 /**
- * @file Runs the lab's own WGSL beside TensorFlow.js's: on its device, its buffers and its queue, with as many outputs as wanted.
+ * @file Runs the lab's own WGSL beside TensorFlow.js's: on its device, its buffers and its queue, with as many outputs as
+ * wanted.
  *
- * WebGPU tells of a shader that does not compile long after the call, and leaves the old content of a reused buffer in the place of
- * the result. So the first use of every shader is watched, and whoever reads a tensor that may come from a broken one gets the error.
+ * WebGPU tells of a shader that does not compile long after the call, and leaves the old content of a reused buffer in the
+ * place of the result. So the first use of every shader is watched, and whoever reads a tensor that may come from a broken one
+ * gets the error.
  */
 import type { tf } from '../../backend/index.ts';
 import { LabError } from '../../base/index.ts';
@@ -70,8 +72,9 @@ export class ShaderRunner {
         layout: pipeline.getBindGroupLayout(0),
         entries: bindings.map((resource, binding) => ({ binding, resource })),
       });
-      for (const { dataId } of tensors) backend.commandQueueOwnedIds.add(dataId); // buffers disposed of now stay until the submit
-      this.#record(pipeline, group, workgroups);
+      // What is disposed of from here on keeps its buffer until the queue is submitted.
+      for (const { dataId } of tensors) backend.commandQueueOwnedIds.add(dataId);
+      this.#record(key, pipeline, group, workgroups);
     };
     if (this.#pipelines.has(key)) record();
     else this.#watch(key, numberOf(results[0]!.dataId), record);
@@ -98,14 +101,27 @@ export class ShaderRunner {
     return pipeline;
   }
 
-  #record(pipeline: GpuPipeline, group: object, [x, y, z]: Dispatch['workgroups']): void {
+  #record(key: string, pipeline: GpuPipeline, group: object, [x, y, z]: Dispatch['workgroups']): void {
     const backend = this.#backend;
     backend.ensureCommandEncoderReady();
-    backend.computePassEncoder ??= backend.commandEncoder.beginComputePass({});
+    if (backend.activeTimers) backend.endComputePassEncoder(); // what is timed has a pass of its own
+    backend.computePassEncoder ??= backend.commandEncoder.beginComputePass(this.#timestamps());
     backend.computePassEncoder.setPipeline(pipeline);
     backend.computePassEncoder.setBindGroup(0, group);
     backend.computePassEncoder.dispatchWorkgroups(x, y, z);
-    if (++backend.dispatchCountInPass >= BATCH) this.#submit();
+    backend.dispatchCountInPass++;
+    if (backend.activeTimers) {
+      backend.endComputePassEncoder();
+      backend.activeTimers.push({ name: key, query: backend.getQueryTime() });
+    } else if (backend.dispatchCountInPass >= BATCH) this.#submit();
+  }
+
+  /** For `tf.time` and `tf.profile`: has the device note when the pass begins and ends. */
+  #timestamps(): object {
+    const backend = this.#backend;
+    if (!backend.activeTimers || !backend.supportTimestampQuery) return {};
+    backend.querySet ??= backend.device.createQuerySet({ type: 'timestamp', count: backend.querySetCount });
+    return { timestampWrites: { querySet: backend.querySet, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 } };
   }
 
   #submit(): void {
