@@ -1,10 +1,9 @@
 /**
- * @file `bench attention`: causal attention in one kernel, beside the same in plain tensor operations on the same device in the
- * same minutes, forward and with the backward pass.
+ * @file `bench attention`: causal attention as models run it (in one kernel, where the backend has one), beside plain tensor
+ * operations on the same device in the same minutes, forward and with the backward pass.
  */
 import { currentDevice, tf, type Tensor, type Tensor4D } from '../backend/index.ts';
 import { attention } from '../attention/index.ts';
-import { fusedAttention } from '../ops/index.ts';
 import { measure, settled, type BenchRow, type MeasureOptions, type Times } from './measure.ts';
 
 interface Case {
@@ -35,7 +34,7 @@ function casesOf(name: string | undefined, software: boolean): readonly Case[] {
 /** The most bytes that the weights of the plain operations may take (there are several tensors of that size), for memory or time. */
 const largestWeights = (software: boolean): number => (software ? 2 ** 22 : 2 ** 29);
 
-const fused: Operation = (q, k, v) => fusedAttention(q, k, v, { causal: true });
+const fused: Operation = (q, k, v) => attention(q, k, v, { causal: true });
 /** Whoever asks to see the weights gets attention in plain operations. */
 const plain: Operation = (q, k, v) => attention(q, k, v, { causal: true, dropout: (weights) => weights });
 

@@ -106,7 +106,6 @@ const cases: Record<string, Case> = {
     batch: 2,
     keys: 50,
     options: {
-      ...causal,
       alibiSlopes: [0.5, 0.2],
       documents: {
         queries: [

@@ -23,7 +23,7 @@ export function attentionReference(q: Tensor4D, k: Tensor4D, v: Tensor4D, option
   return tf.tidy(() => {
     const grouped = tf.reshape(tf.mul(q, problem.scale), [batch, keyValueHeads, -1, headSize]); // [B, K, H/K · T, S]
     const products = tf.reshape(tf.matMul(grouped, k, false, true), [batch, heads, queries, keys]);
-    const weights = softmaxOfVisible(finalScores(products, problem, options.bias), problem.mask); // [B, H, T, U]
+    const weights = softmaxOfVisible(finalScores(products, problem, options.bias), problem.mask, options.bias !== undefined);
     const used = dropout
       ? tf.mul(weights, tf.tensor4d(dropoutFactors(dropout, batch * heads, queries, keys), [batch, heads, queries, keys]))
       : weights;
@@ -50,18 +50,19 @@ function distances({ rows, queries, keys, ofQueries }: Visibility): Tensor4D {
 
 /** 1 where a query sees a key, else 0. @returns [rows, 1, T, U] */
 function visibleMatrix({ rows, queries, keys, ofQueries }: Visibility): Tensor4D {
-  const values = new Uint8Array(rows * queries * keys);
+  const values = new Float32Array(rows * queries * keys);
   for (let row = 0; row < rows * queries; row++) {
     values.fill(1, row * keys + ofQueries[3 * row]!, row * keys + ofQueries[3 * row + 1]!);
   }
-  return tf.tensor4d(values, [rows, 1, queries, keys], 'bool');
+  return tf.tensor4d(values, [rows, 1, queries, keys]);
 }
 
-/** Softmax over the visible keys of each row; zeros for a row that sees none. */
-function softmaxOfVisible(scores: Tensor, mask: Visibility): Tensor {
+/** Softmax over the visible keys of each row; zeros for a row that sees none. @param hides whether a bias may hide keys, too */
+function softmaxOfVisible(scores: Tensor, mask: Visibility, hides: boolean): Tensor {
   const visible = visibleMatrix(mask);
-  const seen = tf.mul(tf.step(tf.sub(scores, HIDDEN_BELOW)), tf.cast(visible, 'float32')); // 1 or 0, without a gradient
-  const masked = tf.where(visible, tf.maximum(scores, HIDDEN_BELOW), tf.scalar(HIDDEN_BELOW));
+  const seen = hides ? tf.mul(tf.step(tf.sub(scores, HIDDEN_BELOW)), visible) : visible; // 1 or 0, without a gradient
+  const finite = hides ? tf.maximum(scores, HIDDEN_BELOW) : scores;
+  const masked = tf.add(finite, tf.mul(tf.sub(1, visible), HIDDEN_BELOW));
   const exponentials = tf.mul(tf.exp(tf.sub(masked, tf.max(masked, -1, true))), seen);
   const sum = tf.sum(exponentials, -1, true); // at least 1, as the largest is exp(0), or 0 when nothing is seen
   return tf.div(exponentials, tf.maximum(sum, 1));
