@@ -4,7 +4,8 @@ import { benchMatmul } from './matmul.ts';
 import type { BenchRow } from './measure.ts';
 import { benchTrain, type BenchTrainOptions } from './train.ts';
 
-export { compare, formatTable, type BenchRow } from './measure.ts';
+export { compare, formatTable, timesOf, type BenchRow } from './measure.ts';
+export { benchTrain } from './train.ts';
 export * from './yardstick.ts';
 
 /** What can be measured: each takes the words that name the running backend in its rows, and what was said on the command line. */

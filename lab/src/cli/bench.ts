@@ -41,7 +41,8 @@ export const bench: Command = {
     if (json !== true) console.log(`${device.toString()}\n`);
     const options = { size: String(size), ...(typeof torch === 'string' && { torch }) };
     const rows = await benchmark(`${device.name}, ${device.description}`, options);
-    const complete = alone === true || size !== 'small' || rows.some((row) => row.baseline !== undefined); // some bring a baseline of their own
+    // Some bring a baseline of their own, and the stock kernels would take minutes for a large model.
+    const complete = alone === true || size !== 'small' || rows.some((row) => row.baseline !== undefined);
     const compared = complete ? rows : compare(rows, BASELINE, await measureBaseline(name));
     if (json === true) for (const row of compared) console.log(JSON.stringify(row));
     else console.log(formatTable(compared));
