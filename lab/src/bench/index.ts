@@ -5,7 +5,8 @@ import type { BenchRow } from './measure.ts';
 import { benchTokenizer } from './tokenizer.ts';
 import { benchTrain, type BenchTrainOptions } from './train.ts';
 
-export { compare, formatTable, type BenchRow } from './measure.ts';
+export { compare, formatTable, timesOf, type BenchRow } from './measure.ts';
+export { benchTrain } from './train.ts';
 export * from './yardstick.ts';
 
 /** What was said on the command line. */

@@ -42,6 +42,7 @@ export const bench: Command = {
     const options = { alone: alone === true, size: String(size), ...(typeof torch === 'string' && { torch }) };
     const rows = await benchmark(`${device.name}, ${device.description}`, options);
     const hasItsOwn = rows.some((row) => row.baseline !== undefined);
+    // The stock kernels would take minutes for a large model.
     const complete = options.alone || size !== 'small' || hasItsOwn;
     const compared = complete ? rows : compare(rows, BASELINE, await measureBaseline(name));
     if (json === true) for (const row of compared) console.log(JSON.stringify(row));

@@ -1,0 +1,37 @@
+/** @file What `npm run bench` prints: medians, baselines, and the yardstick's text. */
+import { describe, expect, it } from 'vitest';
+import { benchTrain, compare, formatTable, type BenchRow, SIZES, timesOf, yardstickTokens } from '../../lab/dist/bench/index.js';
+
+const row = (name: string, medianMs: number, more: Partial<BenchRow> = {}): BenchRow => ({
+  name,
+  backend: 'wasm',
+  shape: '2 × 3',
+  ...timesOf([medianMs], 2 ** 21),
+  ...more,
+});
+
+describe('bench', () => {
+  it('takes the median, the least and the most', () => {
+    expect(timesOf([9, 1, 5, 7, 3], 12)).toEqual({ medianMs: 5, minMs: 1, maxMs: 9, peakBytes: 12 });
+  });
+
+  it('compares rows of the same name with the baseline, and leaves alone those that bring their own', () => {
+    const rows = [row('a', 10), row('b', 10, { baseline: 'PyTorch', ratio: 2 }), row('c', 10)];
+    const compared = compare(rows, 'stock wasm', [row('a', 35), row('b', 70)]);
+    expect(compared.map(({ baseline, ratio }) => [baseline, ratio])).toEqual([['stock wasm', 3.5], ['PyTorch', 2], [undefined, undefined]]);
+    expect(formatTable(compared)).toMatch(/a .* 2 +3\.50 × stock wasm\nb .* 2\.00 × PyTorch\nc /);
+  });
+
+  it('makes targets that are the inputs one token later', () => {
+    const size = { ...SIZES['small']!, batch: 3, tokens: 7, vocabulary: 11 };
+    const { inputs, targets } = yardstickTokens(size, 4);
+    expect(inputs).toHaveLength(21);
+    for (let b = 0; b < 3; b++) expect(targets.subarray(7 * b, 7 * b + 6)).toEqual(inputs.subarray(7 * b + 1, 7 * b + 7));
+    expect([...inputs, ...targets].every((token) => token >= 0 && token < 11)).toBe(true);
+    expect(yardstickTokens(size, 5).inputs).not.toEqual(inputs);
+  });
+
+  it('names the sizes there are', async () => {
+    await expect(benchTrain('wasm', { size: 'huge' })).rejects.toThrow(/must be one of small, medium, gpt2-small, got 'huge'/);
+  });
+});
