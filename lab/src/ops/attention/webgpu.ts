@@ -2,8 +2,7 @@
  * @file FlashAttention on WebGPU: hangs the shaders of this folder into the backend, and hands them their tensors.
  */
 import { onBackendStart, tf } from '../../backend/index.ts';
-import type { Uniform, WebGpuBackend } from '../webgpu/index.ts';
-import { ShaderRunner } from '../webgpu/index.ts';
+import { runningWebGpu, type ShaderRunner, type Uniform } from '../webgpu/index.ts';
 import { keyGradientShader, queryGradientShader, rowsShader } from './backward.wgsl.ts';
 import { biasGradientShader } from './bias-gradient.wgsl.ts';
 import { decodeShader, joinShader, MOST_QUERIES, SPLIT } from './decode.wgsl.ts';
@@ -161,14 +160,12 @@ function biasStrides({ biasShape }: AttentionProblem): number[] {
 }
 
 onBackendStart('webgpu', async () => {
-  const runner = new ShaderRunner(tf.backend() as unknown as WebGpuBackend);
-  const unregister = registerAttentionKernel('webgpu', new WebGpuAttention(runner));
+  const unregister = registerAttentionKernel('webgpu', new WebGpuAttention(runningWebGpu()!.runner));
   return {
     description: 'FlashAttention',
     operations: ATTENTION_KERNELS,
     async remove() {
       unregister();
-      runner.remove();
     },
   };
 });

@@ -4,7 +4,7 @@
 import { LabError } from '../../base/index.ts';
 import { onBackendStart, tf, wasmHeap, type WasmBackend } from '../../backend/index.ts';
 import { FLAVOURS, flavourWords, runnableFlavours, type Flavour } from './flavour.ts';
-import { registerWasmKernels, wasmKernelNames, type WasmContext } from './kernels.ts';
+import { wasmKernels, type WasmContext } from './kernels.ts';
 import { KernelPool } from './pool.ts';
 
 /** LAB_WASM_FLAVOUR=stock keeps TensorFlow.js's own kernels wherever it has one, as a baseline to measure against. */
@@ -35,12 +35,12 @@ onBackendStart('wasm', async ({ threads }) => {
   const backend = tf.backend() as unknown as WasmBackend;
   const pool = new KernelPool(backend.wasm, flavour, threads);
   const stock = process.env['LAB_WASM_FLAVOUR'] === STOCK;
-  const unregister = registerWasmKernels({ backend, pool }, stock);
+  const unregister = wasmKernels.register({ backend, pool }, stock);
   running = stock ? undefined : { backend, pool };
   return {
     description: stock ? "TensorFlow.js's own kernels" : flavourWords[flavour],
     threads: pool.threads,
-    operations: stock ? [] : wasmKernelNames(),
+    operations: stock ? [] : wasmKernels.names(),
     async remove() {
       running = undefined;
       unregister();

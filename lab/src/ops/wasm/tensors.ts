@@ -2,14 +2,11 @@
  * @file TensorFlow.js's wasm tensors as the kernels see them: an offset in the heap and a shape.
  */
 import type { tf, WasmBackend } from '../../backend/index.ts';
+import type { Info } from '../kernel-registry.ts';
 
-/** A tensor inside a kernel: TensorFlow.js's TensorInfo. */
-export type Info = tf.TensorInfo;
+export type { Info, Inputs } from '../kernel-registry.ts';
 
 export type KernelArguments = Parameters<tf.KernelFunc>[0];
-
-/** The inputs of a kernel by name; absent ones are undefined. */
-export type Inputs = Readonly<Record<string, Info | undefined>>;
 
 export const sizeOf = (shape: readonly number[]): number => shape.reduce((product, n) => product * n, 1);
 
