@@ -7,11 +7,13 @@
  */
 import { tf, type Tensor4D } from '../backend/index.ts';
 import { invariant } from '../base/index.ts';
-import { withGradient } from '../ops/index.ts';
+import { rotaryFrequencies, type RotaryScaling, withGradient } from '../ops/index.ts';
 
 export interface RotaryOptions {
   /** Pair i of S/2 turns by position · base^(−2i/S) radians (default 10000). */
   readonly base?: number;
+  /** Slower turns, for a context longer than the trained one (default null: none). */
+  readonly scaling?: RotaryScaling | null;
   /** The position of the first token (default 0): how many are in the cache. */
   readonly offset?: number;
 }
@@ -23,12 +25,12 @@ export interface RotaryOptions {
  * @returns [B, H, T, S]
  * @throws RangeError when S is odd.
  */
-export function rotaryEmbedding(x: Tensor4D, { base = 10000, offset = 0 }: RotaryOptions = {}): Tensor4D {
+export function rotaryEmbedding(x: Tensor4D, { base = 10000, scaling = null, offset = 0 }: RotaryOptions = {}): Tensor4D {
   invariant(x.rank === 4, () => `rotaryEmbedding: x must be [B, H, T, S], got [${x.shape}]`);
   const [, , tokens, headSize] = x.shape;
   invariant(headSize % 2 === 0, `rotaryEmbedding: the head size must be even to form pairs, got ${headSize}`);
   invariant(Number.isInteger(offset) && offset >= 0, `rotaryEmbedding: the offset must be a position 0, 1, …, got ${offset}`);
-  const { cosines, sines } = table(base, headSize, offset + tokens);
+  const { cosines, sines } = table(base, scaling, headSize, offset + tokens);
   const angles = [tokens, headSize] as [number, number];
   const from = offset * headSize;
   const rotate = (y: Tensor4D, direction: 1 | -1): Tensor4D => {
@@ -50,22 +52,23 @@ interface AngleTable {
 
 const tables = new Map<string, AngleTable>();
 
-function table(base: number, headSize: number, positions: number): AngleTable {
-  const key = `${base} ${headSize}`;
+function table(base: number, scaling: RotaryScaling | null, headSize: number, positions: number): AngleTable {
+  const key = JSON.stringify([base, headSize, scaling]);
   const known = tables.get(key);
   if (known && known.positions >= positions) return known;
-  const made = makeTable(base, headSize, 2 ** Math.ceil(Math.log2(positions)));
+  const made = makeTable(rotaryFrequencies(headSize, base, scaling), 2 ** Math.ceil(Math.log2(positions)));
   tables.set(key, made);
   return made;
 }
 
-function makeTable(base: number, headSize: number, positions: number): AngleTable {
-  const half = headSize / 2;
+function makeTable(frequencies: Float64Array, positions: number): AngleTable {
+  const half = frequencies.length;
+  const headSize = 2 * half;
   const cosines = new Float32Array(positions * headSize);
   const forwards = new Float32Array(positions * headSize);
   for (let position = 0; position < positions; position++) {
     for (let pair = 0; pair < half; pair++) {
-      const angle = position * base ** (-pair / half);
+      const angle = position * frequencies[pair]!;
       const at = position * headSize + pair;
       cosines[at] = cosines[at + half] = Math.cos(angle);
       forwards[at] = -Math.sin(angle);

@@ -20,14 +20,15 @@ export class Block extends Module {
 
   constructor({ config, position, random }: BlockOptions) {
     super();
-    const { width, heads, keyValueHeads, headSize, bias, dropout, attention: compute, initializerStd: std } = config;
+    const { width, heads, keyValueHeads, headSize, attentionBias, dropout, attention: compute, initializerStd: std } = config;
     this.attentionNorm = makeNorm(config);
     this.attention = new MultiHeadAttention({
       width,
       heads,
       keyValueHeads,
       headSize,
-      bias,
+      bias: attentionBias !== false,
+      outputBias: attentionBias === true,
       dropout,
       position,
       compute,

@@ -24,10 +24,10 @@ export function makeMLP(config: ResolvedTransformerConfig, random: Random): Laye
 }
 
 export function makePosition(config: ResolvedTransformerConfig, random: Random): Position {
-  const { position, contextLength, width, rotaryBase: base, initializerStd: std } = config;
+  const { position, contextLength, width, rotaryBase: base, rotaryScaling: scaling, initializerStd: std } = config;
   if (typeof position === 'function') return position(config, random);
   if (position === 'learned') return new LearnedPositions(contextLength, width, { std, random });
-  if (position === 'rotary') return { rotate: (x: Tensor4D, offset) => rotaryEmbedding(x, { base, offset }) };
+  if (position === 'rotary') return { rotate: (x: Tensor4D, offset) => rotaryEmbedding(x, { base, scaling, offset }) };
   return position === 'alibi' ? { bias: alibiBias } : {};
 }
 

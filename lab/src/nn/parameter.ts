@@ -30,8 +30,22 @@ export function parameter<R extends tf.Rank>(values: Tensor<R>, { trainable = tr
   return variable;
 }
 
-/** A parameter of independent normal numbers around 0; all zero when std is 0. */
+let initializing = true;
+
+/** Builds modules whose parameters are zero at first, because their values come from a file: random ones would take seconds. */
+export function withoutInitialization<T>(build: () => T): T {
+  const before = initializing;
+  initializing = false;
+  try {
+    return build();
+  } finally {
+    initializing = before;
+  }
+}
+
+/** A parameter of independent normal numbers around 0; all zero when std is 0, or inside `withoutInitialization`. */
 export function normalParameter<R extends tf.Rank>(shape: tf.ShapeMap[R], std: number, randomness: Randomness): Variable<R> {
+  if (!initializing) return parameter(tf.fill<R>(shape, 0));
   const size = (shape as number[]).reduce((product, n) => product * n, 1);
   return parameter(tf.tensor<R>(std === 0 ? new Float32Array(size) : stream(randomness).normals(size, std), shape, 'float32'));
 }

@@ -11,3 +11,4 @@ export * from './residual/index.ts';
 export * from './rms-norm/index.ts';
 export * from './webgpu/index.ts';
 export * from './with-gradient.ts';
+export * from './rotary/frequencies.ts';
