@@ -1,8 +1,9 @@
 """Tiny random checkpoints as transformers saves them, what it computes with them, and whether it takes what the lab saves.
 
     python test/oracle/interop.py                 writes test/fixtures/interop/NAME/
-    python test/oracle/interop.py --check DIR     loads what `npm run lab -- export CHECKPOINT DIR` or savePretrained saved,
+    python test/oracle/interop.py --check DIR …   loads what `npm run lab -- export CHECKPOINT DIR` or savePretrained saved,
                                                   and compares its logits with DIR/expected.json, if the lab left one there
+                                                  (test/lab/interop-save.test.ts says how)
 
 Each fixture: config.json and model.safetensors by save_pretrained, and expected.json with tokens, logits, and 50 tokens of
 greedy generation. Norms and biases are random too, so that none of them can be forgotten unnoticed. Versions: README.md.
@@ -97,7 +98,7 @@ def fixture(name, seed):
 def check(folder):
     model, info = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
     problems = {key: value for key, value in info.items() if value}
-    print(type(model).__name__, "loaded;", f"problems: {problems}" if problems else "every weight accounted for")
+    print(Path(folder).name, type(model).__name__, "loaded;", f"problems: {problems}" if problems else "every weight accounted for")
     expected = Path(folder) / "expected.json"
     if expected.exists():
         wanted = json.loads(expected.read_text())
@@ -107,10 +108,11 @@ def check(folder):
 
 
 parser = argparse.ArgumentParser()
-parser.add_argument("--check")
+parser.add_argument("--check", nargs="+")
 given = parser.parse_args()
 if given.check:
-    check(given.check)
+    for folder in given.check:
+        check(folder)
 else:
     for model_name in MODELS:
         assert any(fixture(model_name, seed) for seed in range(400)), model_name

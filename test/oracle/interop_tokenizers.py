@@ -3,7 +3,7 @@
     python test/oracle/interop_tokenizers.py
     python test/oracle/interop_tokenizers.py --strings 100000 --vocabulary 4000 --output FULL.json
     LAB_INTEROP_TOKENIZERS=FULL.json npx vitest run test/lab/interop-tokenizer.test.ts
-    python test/oracle/interop_tokenizers.py --check DIR     what the lab saved in DIR gives the ids in DIR/expected.json
+    python test/oracle/interop_tokenizers.py --check DIR …   what the lab saved in DIR gives the ids in DIR/expected-tokens.json
 
 For each: what stands in its tokenizer.json, and the ids of nasty strings, with added tokens of every kind in them. The real
 pre-tokenizers, normalizers and templates; the vocabularies are trained here. Versions: README.md.
@@ -24,7 +24,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--vocabulary", type=int, default=600)
 parser.add_argument("--strings", type=int, default=250)
 parser.add_argument("--output", default=str(ROOT / "test" / "fixtures" / "interop" / "tokenizers.json"))
-parser.add_argument("--check")
+parser.add_argument("--check", nargs="+")
 options = parser.parse_args()
 
 WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
@@ -144,7 +144,11 @@ def check(folder):
     expected = json.loads((Path(folder) / "expected-tokens.json").read_text(encoding="utf-8"))
     wrong = [text for text, ids in expected if tokenizer.encode(text).ids != ids]
     lost = [text for text, ids in expected if tokenizer.decode(ids, skip_special_tokens=False) != text]
-    print(f"{len(expected)} strings: {len(wrong)} with other ids, {len(lost)} with another text", (wrong + lost)[:3])
+    print(f"{Path(folder).name}: {len(expected)} strings: {len(wrong)} with other ids, {len(lost)} with another text", (wrong + lost)[:3])
 
 
-check(options.check) if options.check else write()
+if options.check:
+    for saved in options.check:
+        check(saved)
+else:
+    write()

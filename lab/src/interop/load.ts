@@ -5,11 +5,15 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { interruptible, invariant, LabError, Progress } from '../base/index.ts';
+import { readText } from '../files/index.ts';
 import { resolveConfig, Transformer } from '../model/index.ts';
 import { withoutInitialization } from '../nn/index.ts';
+import type { Tokenizer } from '../tokenizer/index.ts';
+import { type ChatTemplate, readChatTemplate } from './chat.ts';
 import { type JSONObject, readJSON, readJSONIfThere } from './json.ts';
 import { matchWeights } from './match.ts';
 import { type PretrainedFormat, readConfig } from './read-config.ts';
+import { loadTokenizer } from './load-tokenizer.ts';
 import { readWeights } from './read-weights.ts';
 import { WeightFiles } from './weight-files.ts';
 
@@ -21,6 +25,10 @@ export interface LoadPretrainedOptions {
 /** A model that somebody else trained, ready for use. */
 export interface Pretrained {
   readonly model: Transformer;
+  /** Text to its tokens and back. Reading this throws a LabError when the folder has no tokenizer, or none that is known here. */
+  readonly tokenizer: Tokenizer;
+  /** How a conversation is written, if the model comes with a chat template. */
+  readonly chatTemplate: ChatTemplate | undefined;
   readonly format: PretrainedFormat;
   /** Their config.json, as it is. */
   readonly config: JSONObject;
@@ -44,6 +52,11 @@ export async function loadPretrained(directory: string, { quiet = false }: LoadP
   const json = await readJSON(path);
   const { format, config } = readConfig(json, path);
   const generation = await readJSONIfThere(join(directory, 'generation_config.json'));
+  const tokenizer = await loadTokenizer(directory).catch((error: unknown) => {
+    if (error instanceof LabError) return error;
+    throw error;
+  });
+  const chatTemplate = await chatTemplateIn(directory);
   const files = await WeightFiles.open(directory);
   try {
     const matched = matchWeights(files.tensors, format, resolveConfig(config), directory);
@@ -63,7 +76,18 @@ export async function loadPretrained(directory: string, { quiet = false }: LoadP
       throw error;
     }
     progress.done();
-    return { model: model.eval(), format, config: json, stopTokens: stopTokens(generation, json), ignored: matched.ignored };
+    return {
+      model: model.eval(),
+      get tokenizer(): Tokenizer {
+        if (tokenizer instanceof LabError) throw tokenizer;
+        return tokenizer;
+      },
+      chatTemplate,
+      format,
+      config: json,
+      stopTokens: stopTokens(generation, json),
+      ignored: matched.ignored,
+    };
   } finally {
     files.close();
   }
@@ -73,4 +97,10 @@ export async function loadPretrained(directory: string, { quiet = false }: LoadP
 function stopTokens(...places: readonly (JSONObject | undefined)[]): number[] {
   const found = places.map((json) => json?.['eos_token_id']).find((value) => value !== undefined && value !== null);
   return [found ?? []].flat().filter((id): id is number => Number.isInteger(id));
+}
+
+async function chatTemplateIn(directory: string): Promise<ChatTemplate | undefined> {
+  const own = join(directory, 'chat_template.jinja');
+  const config = await readJSONIfThere(join(directory, 'tokenizer_config.json'));
+  return readChatTemplate(config, existsSync(own) ? await readText(own) : undefined);
 }
