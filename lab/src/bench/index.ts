@@ -1,5 +1,6 @@
 /** @file Measurements: `npm run bench -- NAME`. */
 import { benchAttention } from './attention.ts';
+import { benchLoad } from './load.ts';
 import { benchMatmul } from './matmul.ts';
 import type { BenchRow } from './measure.ts';
 import { benchTokenizer } from './tokenizer.ts';
@@ -18,6 +19,7 @@ export interface BenchOptions extends BenchTrainOptions {
 /** What can be measured: each takes the words that name the running backend in its rows. */
 export const benchmarks: Readonly<Record<string, (backend: string, options: BenchOptions) => Promise<BenchRow[]>>> = {
   attention: benchAttention,
+  load: benchLoad,
   matmul: benchMatmul,
   train: benchTrain,
   tokenizer: benchTokenizer,

@@ -1,7 +1,7 @@
 /**
  * @file Parameters: the tensors that training changes, and how they begin. The seed decides, on every backend alike.
  */
-import { tf, type Tensor, type Variable } from '../backend/index.ts';
+import { emptyTensor, tf, type Tensor, type Variable } from '../backend/index.ts';
 import { Random } from '../base/index.ts';
 
 export interface ParameterOptions {
@@ -32,7 +32,7 @@ export function parameter<R extends tf.Rank>(values: Tensor<R>, { trainable = tr
 
 let initializing = true;
 
-/** Builds modules whose parameters are zero at first, because their values come from a file: random ones would take seconds. */
+/** Builds modules whose weights are whatever lies in memory, because their values come from a file: random ones would take seconds. */
 export function withoutInitialization<T>(build: () => T): T {
   const before = initializing;
   initializing = false;
@@ -43,9 +43,9 @@ export function withoutInitialization<T>(build: () => T): T {
   }
 }
 
-/** A parameter of independent normal numbers around 0; all zero when std is 0, or inside `withoutInitialization`. */
+/** A parameter of independent normal numbers around 0; all zero when std is 0. */
 export function normalParameter<R extends tf.Rank>(shape: tf.ShapeMap[R], std: number, randomness: Randomness): Variable<R> {
-  if (!initializing) return parameter(tf.fill<R>(shape, 0));
+  if (!initializing) return parameter(emptyTensor<R>(shape));
   const size = (shape as number[]).reduce((product, n) => product * n, 1);
   return parameter(tf.tensor<R>(std === 0 ? new Float32Array(size) : stream(randomness).normals(size, std), shape, 'float32'));
 }
