@@ -16,4 +16,5 @@ export * from './worlds/index.ts';
 export * from './data/index.ts';
 export * from './plot/index.ts';
 export * from './train/index.ts';
+export * from './evaluate/index.ts';
 export * from './interop/index.ts';

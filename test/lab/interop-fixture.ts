@@ -19,6 +19,9 @@ export interface Expected {
   readonly logits: FixtureTensor;
   /** The prompt's 6 tokens and 50 more. */
   readonly greedy: readonly number[];
+  /** 150 tokens, and what they lose a token for windows and strides. */
+  readonly text: readonly number[];
+  readonly losses: readonly (readonly [window: number, stride: number, loss: number])[];
 }
 
 export function expectedOf(name: CheckpointName): Expected {

@@ -76,6 +76,12 @@ describe('a tokenizer of tokenizers', () => {
     expect(read('qwen2').encode('\ud83d')).toEqual(read('qwen2').encode('\ufffd'));
   });
 
+  it('puts nothing around a text without its template', () => {
+    const bare = llama3.withoutTemplate();
+    expect(bare.encode('a<|eot_id|>')).toEqual(llama3.encode('a<|eot_id|>', { addSpecial: false }));
+    expect(bare.encode('a').length).toBe(llama3.encode('a').length - 1);
+  });
+
   it('takes the names of special tokens for text where they are not allowed', () => {
     const id = llama3.idOf('<|eot_id|>')!;
     expect([...llama3.encode('a<|eot_id|>')]).toContain(id);

@@ -72,6 +72,18 @@ def greedy(model, prompt):
     return tokens
 
 
+def sliding_loss(model, tokens, window, stride):
+    """Nats a token: each is judged by the first window [start, start + window) that holds it and is not its first."""
+    total, judged = 0.0, 1
+    for start in range(0, len(tokens), stride):
+        end = min(start + window, len(tokens))
+        surprisals = -model(tokens[None, start:end]).logits[0, :-1].double().log_softmax(-1)
+        total += sum(surprisals[i - 1 - start, tokens[i]].item() for i in range(judged, end))
+        judged = end
+        if end == len(tokens):
+            return total / (len(tokens) - 1)
+
+
 @torch.no_grad()
 def fixture(name, seed):
     """None where a greedy token leads by so little that rounding could decide."""
@@ -89,7 +101,11 @@ def fixture(name, seed):
     written = greedy(model, tokens[:1, :PROMPT])
     if written is None:
         return False
-    save(f"interop/{name}/expected.json", {"tokens": tokens, "logits": model(tokens).logits, "greedy": written[0].tolist()})
+    text = torch.randint(0, vocabulary, (150,), generator=generator)
+    losses = [[window, stride, sliding_loss(model, text, window, stride)] for window, stride in [(64, 32), (20, 7), (9, 1)]]
+    save(f"interop/{name}/expected.json", {
+        "tokens": tokens, "logits": model(tokens).logits, "greedy": written[0].tolist(), "text": text.tolist(), "losses": losses,
+    })
     print(name, "seed", seed, sorted(path.name for path in folder.iterdir()))
     return True
 

@@ -40,7 +40,8 @@ export class ChatTemplate {
   }
 
   /**
-   * The conversation as a text. Encode it as it is: beginnings and ends are in it already.
+   * The conversation as a text. The tokens that begin and end it are in it already: encode it with `tokenizer.withoutTemplate()`,
+   * or with `addSpecial: false`.
    *
    * @throws LabError when the template refuses the messages, with its own words.
    */

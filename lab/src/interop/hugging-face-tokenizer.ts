@@ -112,6 +112,11 @@ export class HuggingFaceTokenizer implements Tokenizer {
     return this.addedTokens.get(token)?.id ?? this.#bpe.idOf(token);
   }
 
+  /** The same, without tokens around a text: for texts that have them already, as those of a chat template. */
+  withoutTemplate(): HuggingFaceTokenizer {
+    return HuggingFaceTokenizer.fromJSON({ ...this.#json, post_processor: null });
+  }
+
   /** A lab tokenizer's JSON; `tokenizerJSON` in it is what `tokenizers` reads. */
   toJSON(): TokenizerJSON {
     return { type: 'hugging-face', tokenizerJSON: this.#json };
