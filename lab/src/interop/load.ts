@@ -67,7 +67,7 @@ export async function loadPretrained(directory: string, { quiet = false }: LoadP
       filled.size === parameters.size && [...filled].every((name) => parameters.has(name)),
       'loadPretrained: the table of names does not cover the model',
     );
-    const total = [...files.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0) / 1e6;
+    const total = Math.ceil([...files.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0) / 1e6);
     const progress = new Progress({ total, label: 'loading', unit: 'MB', quiet });
     try {
       await interruptible((signal) => readWeights(files, matched, parameters, { progress, signal }));

@@ -15,6 +15,7 @@ const PIECE = 1 << 22;
 const TILE = 64;
 
 export interface ReadWeightsOptions {
+  /** Counts megabytes. */
   readonly progress: Progress;
   readonly signal: Interruption;
 }
@@ -39,7 +40,8 @@ export async function readWeights(
   let done = 0;
   for (const weight of weights) {
     reader.read(weight, weight.paths.map((path) => parameters.get(path)!));
-    progress.update((done += files.tensors.get(weight.name)!.bytes / 1e6));
+    done += files.tensors.get(weight.name)!.bytes;
+    progress.update(Math.ceil(done / 1e6));
     await signal.breathe();
     if (signal.stopped) throw new LabError('Loading was interrupted.');
   }
