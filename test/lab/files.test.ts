@@ -244,6 +244,13 @@ describe('16-bit floats', () => {
     expect(toFloat32({ dtype, shape: [1], data: fromFloat32(Float32Array.of(NaN), dtype) })).toEqual(Float32Array.of(NaN));
   });
 
+  it.each(['F16', 'BF16'] as const)('%s: a part of a larger array is widened, wherever it begins', (dtype) => {
+    const wide = toFloat32({ dtype, shape: [65536], data: allBits });
+    for (const [from, to] of [[0x4001, 0x4008], [0x4002, 0x4009], [0x4003, 0x4004], [0x4004, 0x4004]] as const) {
+      expect(toFloat32({ dtype, shape: [to - from], data: allBits.subarray(from, to) })).toEqual(wide.slice(from, to));
+    }
+  });
+
   it.each(['F16', 'BF16'] as const)('%s: a number becomes the nearest one, and half-way the even one', (dtype) => {
     const wide = toFloat32({ dtype, shape: [65536], data: allBits });
     const infinity = dtype === 'F16' ? 0x7c00 : 0x7f80;

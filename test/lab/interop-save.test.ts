@@ -39,6 +39,7 @@ const quiet = { quiet: true };
 const own: Readonly<Record<string, TransformerConfig>> = {
   nano: { ...presets.nano, vocabSize: 41, width: 32, layers: 2 },
   untied: { vocabSize: 41, contextLength: 32, layers: 1, width: 24, heads: 2, hiddenSize: 40, tiedHead: false, dropout: 0.2, attentionBias: false },
+  odd: { vocabSize: 41, contextLength: 11, layers: 1, width: 9, heads: 3, hiddenSize: 14 },
   llama: { ...presets.llama, vocabSize: 41, layers: 2, width: 24, heads: 4, keyValueHeads: 1, headSize: 10, hiddenSize: 20 },
   scaled: {
     ...presets.llama,
