@@ -17,13 +17,30 @@ function lab(...args: string[]): { status: number | null; stdout: string; stderr
 }
 
 const random = new Random(2);
-const story = Array.from({ length: 1500 }, () => random.pick(['the ', 'cat ', 'sat ', 'on ', 'a ', 'mat. ', 'ran.\n'])).join('');
+const story = Array.from({ length: 1500 }, () => random.pick(['the ', 'cat ', 'sat ', 'on ', 'a ', 'mat. ', 'ran.\n'])).join(
+  '',
+);
 const exported = join(folder, 'exported');
 
 beforeAll(() => {
   writeFileSync(join(folder, 'story.txt'), story);
   writeFileSync(join(folder, 'other.txt'), story.slice(300, 700));
-  const small = ['--layers', '1', '--heads', '2', '--width', '16', '--context', '16', '--batch', '4', '--steps', '40', '--lr', '0.01'];
+  const small = [
+    '--layers',
+    '1',
+    '--heads',
+    '2',
+    '--width',
+    '16',
+    '--context',
+    '16',
+    '--batch',
+    '4',
+    '--steps',
+    '40',
+    '--lr',
+    '0.01',
+  ];
   expect(lab('train', '--data', 'story.txt', ...small, '--out', './mine').status).toBe(0);
   const { status, stdout, stderr } = lab('export', './mine', 'exported');
   expect(stderr).toBe('');
@@ -33,7 +50,12 @@ beforeAll(() => {
 
 describe('a checkpoint that was exported', () => {
   it('is what transformers looks for, and writes what the checkpoint writes', () => {
-    expect(readdirSync(exported).sort()).toEqual(['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json']);
+    expect(readdirSync(exported).sort()).toEqual([
+      'config.json',
+      'model.safetensors',
+      'tokenizer.json',
+      'tokenizer_config.json',
+    ]);
     const options = ['--prompt', 'the cat ', '--tokens', '40', '--seed', '3'];
     const [own, theirs] = [lab('sample', './mine', ...options), lab('sample', '--model', 'exported', ...options)];
     expect(theirs.status).toBe(0);
@@ -52,7 +74,10 @@ describe('a checkpoint that was exported', () => {
   it('is measured on a text', () => {
     const { status, stdout } = lab('evaluate', '--perplexity', 'other.txt', '--model', 'exported', '--stride', '4');
     expect(status).toBe(0);
-    const [found, loss, bits] = /perplexity (\d+\.\d+): (\d\.\d+) nats a token, (\d\.\d+) bits a byte/.exec(stdout)!.slice(1).map(Number);
+    const [found, loss, bits] = /perplexity (\d+\.\d+): (\d\.\d+) nats a token, (\d\.\d+) bits a byte/
+      .exec(stdout)!
+      .slice(1)
+      .map(Number);
     expect(found).toBeGreaterThan(1);
     expect(found).toBeLessThan(14); // 14 different characters
     expect(Math.exp(loss!)).toBeCloseTo(found!, 2);
@@ -71,7 +96,9 @@ describe('a model that answers', () => {
     const asked = lab('sample', '--model', 'chat', '--chat', '--prompt', 'the cat', ...options);
     expect(asked.status).toBe(0);
     expect(`the cat ${asked.stdout}`).toBe(lab('sample', '--model', 'chat', '--prompt', 'the cat ', ...options).stdout);
-    const vocab = (JSON.parse(readFileSync(join(chat, 'tokenizer.json'), 'utf8')) as { model: { vocab: Record<string, number> } }).model.vocab;
+    const vocab = (
+      JSON.parse(readFileSync(join(chat, 'tokenizer.json'), 'utf8')) as { model: { vocab: Record<string, number> } }
+    ).model.vocab;
     writeFileSync(join(chat, 'generation_config.json'), JSON.stringify({ eos_token_id: Object.values(vocab) }));
     expect(lab('sample', '--model', 'chat', '--chat', '--prompt', 'the cat', ...options).stdout).toBe('\n');
   });
@@ -86,7 +113,10 @@ describe('bad input gets a sentence and exit status 2', () => {
     [['sample', '--model', fixturePath('gpt2')], /There is no tokenizer.json in/],
     [['evaluate'], /evaluate takes --perplexity FILE and --model DIR/],
     [['evaluate', '--perplexity', 'nowhere.txt', '--model', 'exported'], /There is no file .*nowhere.txt/],
-    [['evaluate', '--perplexity', 'other.txt', '--model', 'exported', '--window', '17'], /window must be from 2 to the model's context of 16/],
+    [
+      ['evaluate', '--perplexity', 'other.txt', '--model', 'exported', '--window', '17'],
+      /window must be from 2 to the model's context of 16/,
+    ],
     [['evaluate', '--perplexity', 'other.txt', '--model', 'exported', '--stride', '0'], /stride must be from 1/],
     [['export', './mine'], /export takes a checkpoint and a folder/],
     [['export', './nothing', 'there'], /There is no checkpoint/],

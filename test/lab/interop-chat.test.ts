@@ -39,8 +39,13 @@ describe('a chat template', () => {
   };
 
   it('comes with the model, in its tokenizer_config.json or in a file of its own', async () => {
-    expect((await templateOf({ chat_template: templates['chatml'] }))!.render(messages)).toContain('<|im_start|>user\nHello!<|im_end|>');
-    const named = [{ name: 'tool_use', template: 'no' }, { name: 'default', template: '{{ bos_token }}{{ eos_token }}!' }];
+    expect((await templateOf({ chat_template: templates['chatml'] }))!.render(messages)).toContain(
+      '<|im_start|>user\nHello!<|im_end|>',
+    );
+    const named = [
+      { name: 'tool_use', template: 'no' },
+      { name: 'default', template: '{{ bos_token }}{{ eos_token }}!' },
+    ];
     const special = { bos_token: '<s>', eos_token: { content: '</s>', lstrip: false }, unk_token: null };
     expect((await templateOf({ chat_template: named, ...special }))!.render(messages)).toBe('<s></s>!');
     expect((await templateOf({ chat_template: 'no' }, '{{ messages[0].content }}'))!.render(messages)).toBe('Hello!');
@@ -53,6 +58,9 @@ describe('a chat template', () => {
   });
 
   it('that is none is refused', async () => {
-    await expect(ChatTemplate.parse('{% for %}')).rejects.toMatchObject({ name: 'LabError', message: expect.stringMatching(/cannot be read/) as string });
+    await expect(ChatTemplate.parse('{% for %}')).rejects.toMatchObject({
+      name: 'LabError',
+      message: expect.stringMatching(/cannot be read/) as string,
+    });
   });
 });

@@ -54,13 +54,17 @@ describe('a model', () => {
     asked.length = 0;
     await fetchModel(model, folder, { from: source, hub });
     expect(asked).toEqual([]);
-    expect(files.map((file) => statSync(join(folder, file)).size)).toEqual(files.map((file) => statSync(join(source, file)).size));
+    expect(files.map((file) => statSync(join(folder, file)).size)).toEqual(
+      files.map((file) => statSync(join(source, file)).size),
+    );
   });
 
   it('that is not the right one is not kept', async () => {
     const wrong: HubModel = { ...model, files: { 'config.json': '0'.repeat(64) } };
     const folder = newFolder();
-    await expect(fetchModel(wrong, folder, { hub, quiet: true })).rejects.toThrow(/is not the expected file: its SHA-256 is .* It was not kept\. .*--from DIR/);
+    await expect(fetchModel(wrong, folder, { hub, quiet: true })).rejects.toThrow(
+      /is not the expected file: its SHA-256 is .* It was not kept\. .*--from DIR/,
+    );
     const copy = newFolder();
     mkdirSync(copy, { recursive: true });
     cpSync(join(source, 'config.json'), join(copy, 'config.json'));
@@ -71,8 +75,12 @@ describe('a model', () => {
 
   it('that is not there, or a hub that does not answer, is a sentence', async () => {
     const folder = newFolder();
-    await expect(fetchModel({ ...model, revision: 'nothing' }, folder, { hub, quiet: true })).rejects.toThrow(/answered 404 .*--from DIR/);
-    await expect(fetchModel(model, folder, { hub: 'http://127.0.0.1:9', quiet: true })).rejects.toMatchObject({ name: 'LabError' });
+    await expect(fetchModel({ ...model, revision: 'nothing' }, folder, { hub, quiet: true })).rejects.toThrow(
+      /answered 404 .*--from DIR/,
+    );
+    await expect(fetchModel(model, folder, { hub: 'http://127.0.0.1:9', quiet: true })).rejects.toMatchObject({
+      name: 'LabError',
+    });
     expect(readdirSync(folder)).toEqual([]);
   });
 

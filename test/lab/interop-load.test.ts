@@ -4,7 +4,15 @@ import { join } from 'node:path';
 import { generateTokens, loadPretrained, startBackend, tf, wasmHeap, type StoredTensor, type Tensor2D } from 'lab';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { expectNear, onEveryBackend, tensorOf } from './core-fixture.ts';
-import { changeTensors, checkpoints, copyOf, expectedOf, fixturePath, newFolder, type CheckpointName } from './interop-fixture.ts';
+import {
+  changeTensors,
+  checkpoints,
+  copyOf,
+  expectedOf,
+  fixturePath,
+  newFolder,
+  type CheckpointName,
+} from './interop-fixture.ts';
 
 const load = (folder: string) => loadPretrained(folder, { quiet: true });
 
@@ -25,7 +33,8 @@ onEveryBackend(() => {
     const { greedy } = expectedOf(name);
     for (const cache of [true, false]) {
       const written = [];
-      for await (const token of generateTokens(model, greedy.slice(0, 6), { maxTokens: 50, temperature: 0, cache })) written.push(token);
+      for await (const token of generateTokens(model, greedy.slice(0, 6), { maxTokens: 50, temperature: 0, cache }))
+        written.push(token);
       expect(written, `cache ${cache}`).toEqual(greedy.slice(6));
     }
     model.dispose();
@@ -39,9 +48,20 @@ describe('what is loaded', () => {
     const before = tf.memory().numTensors;
     const { model, ignored, format, config, stopTokens } = await load(fixturePath('gpt2'));
     expect(tf.memory().numTensors - before).toBe(model.parameters().length);
-    expect({ ignored, format, stopTokens, type: config['model_type'] }).toEqual({ ignored: [], format: 'gpt2', stopTokens: [0], type: 'gpt2' });
+    expect({ ignored, format, stopTokens, type: config['model_type'] }).toEqual({
+      ignored: [],
+      format: 'gpt2',
+      stopTokens: [0],
+      type: 'gpt2',
+    });
     expect(model.training).toBe(false);
-    expect(model.config).toMatchObject({ vocabSize: 97, contextLength: 64, dropout: 0.1, initializerStd: 0.02, hiddenSize: 96 });
+    expect(model.config).toMatchObject({
+      vocabSize: 97,
+      contextLength: 64,
+      dropout: 0.1,
+      initializerStd: 0.02,
+      hiddenSize: 96,
+    });
     model.dispose();
     expect(tf.memory().numTensors).toBe(before);
   });
@@ -95,11 +115,23 @@ describe('refused by name', () => {
   it.each<[string, (tensors: Map<string, StoredTensor>) => unknown, RegExp]>([
     ['a missing tensor', (t) => t.delete(c_fc), /'transformer.h.1.mlp.c_fc.weight' \[24, 96\] is missing/],
     ['a tensor too many', (t) => t.set('transformer.h.2.ln_1.weight', f32(24)), /'transformer.h.2.ln_1.weight' is not a part/],
-    ['a mask of another kind of model', (t) => t.set('transformer.h.0.self_attn.rotary_emb.inv_freq', f32(3)), /inv_freq' is not a part/],
+    [
+      'a mask of another kind of model',
+      (t) => t.set('transformer.h.0.self_attn.rotary_emb.inv_freq', f32(3)),
+      /inv_freq' is not a part/,
+    ],
     ['a tensor that is turned round', (t) => t.set(c_fc, f32(96, 24)), /c_fc.weight' has shape \[96, 24\], not \[24, 96\]/],
-    ['a tensor of integers', (t) => t.set(c_fc, { dtype: 'I32', shape: [24, 96], data: new Int32Array(24 * 96) }), /c_fc.weight' has type I32/],
+    [
+      'a tensor of integers',
+      (t) => t.set(c_fc, { dtype: 'I32', shape: [24, 96], data: new Int32Array(24 * 96) }),
+      /c_fc.weight' has type I32/,
+    ],
     ['a head of another shape', (t) => t.set('lm_head.weight', f32(98, 24)), /'lm_head.weight' has shape \[98, 24\]/],
-    ['a head that is not the embedding', (t) => t.set('lm_head.weight', f32(97, 24)), /'lm_head.weight' differs from 'transformer.wte.weight'/],
+    [
+      'a head that is not the embedding',
+      (t) => t.set('lm_head.weight', f32(97, 24)),
+      /'lm_head.weight' differs from 'transformer.wte.weight'/,
+    ],
   ])('%s', async (_, change, says) => {
     const before = tf.memory().numTensors;
     const folder = await changeTensors(copyOf('gpt2'), (tensors) => void change(tensors));
@@ -172,17 +204,30 @@ describe('shards', () => {
 
   it.each<[string, (map: Record<string, unknown>) => void, RegExp]>([
     ['a name that no shard has', (map) => (map['extra.weight'] = map[head]), /'extra.weight' is not in it/],
-    ['a shard with a name too many', (map) => delete map['model.layers.0.input_layernorm.weight'], /'model.layers.0.input_layernorm.weight' is in it, too/],
-    ['a shard outside the folder', (map) => (map[head] = '../model.safetensors'), /which is not the name of a safetensors file/],
+    [
+      'a shard with a name too many',
+      (map) => delete map['model.layers.0.input_layernorm.weight'],
+      /'model.layers.0.input_layernorm.weight' is in it, too/,
+    ],
+    [
+      'a shard outside the folder',
+      (map) => (map[head] = '../model.safetensors'),
+      /which is not the name of a safetensors file/,
+    ],
     ['a shard that is no name', (map) => (map[head] = 3), /puts 'lm_head.weight' into 3/],
     ['no names at all', (map) => Object.keys(map).forEach((name) => delete map[name]), /has no "weight_map"/],
   ])('are refused when the index lists %s', async (_, change, says) => {
-    await expect(load(withIndex(change))).rejects.toMatchObject({ name: 'LabError', message: expect.stringMatching(says) as string });
+    await expect(load(withIndex(change))).rejects.toMatchObject({
+      name: 'LabError',
+      message: expect.stringMatching(says) as string,
+    });
   });
 
   it('are refused when one is missing, naming it and what should be in it', async () => {
     const folder = copyOf('llama');
     rmSync(join(folder, 'model-00003-of-00006.safetensors'));
-    await expect(load(folder)).rejects.toThrow(/model-00003-of-00006.safetensors is missing: 'model\.layers\.\d.* should be in it/);
+    await expect(load(folder)).rejects.toThrow(
+      /model-00003-of-00006.safetensors is missing: 'model\.layers\.\d.* should be in it/,
+    );
   });
 });

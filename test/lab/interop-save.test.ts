@@ -38,7 +38,17 @@ const quiet = { quiet: true };
 /** Models of our own; biases and gains random, so that none of them can be forgotten unnoticed. */
 const own: Readonly<Record<string, TransformerConfig>> = {
   nano: { ...presets.nano, vocabSize: 41, width: 32, layers: 2 },
-  untied: { vocabSize: 41, contextLength: 32, layers: 1, width: 24, heads: 2, hiddenSize: 40, tiedHead: false, dropout: 0.2, attentionBias: false },
+  untied: {
+    vocabSize: 41,
+    contextLength: 32,
+    layers: 1,
+    width: 24,
+    heads: 2,
+    hiddenSize: 40,
+    tiedHead: false,
+    dropout: 0.2,
+    attentionBias: false,
+  },
   odd: { vocabSize: 41, contextLength: 11, layers: 1, width: 9, heads: 3, hiddenSize: 14 },
   llama: { ...presets.llama, vocabSize: 41, layers: 2, width: 24, heads: 4, keyValueHeads: 1, headSize: 10, hiddenSize: 20 },
   scaled: {
@@ -53,7 +63,15 @@ const own: Readonly<Record<string, TransformerConfig>> = {
     rotaryBase: 500,
     rotaryScaling: { type: 'llama3', factor: 4, lowFrequencyFactor: 1, highFrequencyFactor: 4, originalContextLength: 32 },
   },
-  linear: { ...presets.llama, vocabSize: 41, layers: 1, width: 24, heads: 2, bias: true, rotaryScaling: { type: 'linear', factor: 3 } },
+  linear: {
+    ...presets.llama,
+    vocabSize: 41,
+    layers: 1,
+    width: 24,
+    heads: 2,
+    bias: true,
+    rotaryScaling: { type: 'linear', factor: 3 },
+  },
   qwen2: { ...presets.llama, vocabSize: 41, layers: 1, width: 24, heads: 2, hiddenSize: 20, attentionBias: 'inputs' },
 };
 
@@ -91,7 +109,10 @@ describe('a model', () => {
     const folder = newFolder();
     const { model } = await loadPretrained(fixturePath('gpt2'), quiet);
     await savePretrained(model, folder);
-    const [theirs, ours] = [await readSafetensors(join(fixturePath('gpt2'), 'model.safetensors')), await readSafetensors(join(folder, 'model.safetensors'))];
+    const [theirs, ours] = [
+      await readSafetensors(join(fixturePath('gpt2'), 'model.safetensors')),
+      await readSafetensors(join(folder, 'model.safetensors')),
+    ];
     expect(ours.metadata).toEqual({ format: 'pt' });
     expect(ours.tensors).toEqual(theirs.tensors);
     model.dispose();
@@ -103,13 +124,20 @@ describe('a model', () => {
     await savePretrained(model, folder);
     const loaded = await loadPretrained(folder, quiet);
     expect(await logitsOf(loaded.model)).toEqual(await logitsOf(model));
-    expect(loaded.model.config).toMatchObject({ tiedHead: model.config.tiedHead, rotaryScaling: model.config.rotaryScaling, dropout: model.config.dropout });
+    expect(loaded.model.config).toMatchObject({
+      tiedHead: model.config.tiedHead,
+      rotaryScaling: model.config.rotaryScaling,
+      dropout: model.config.dropout,
+    });
     expect(() => loaded.tokenizer).toThrow(/There is no tokenizer.json in/);
     model.dispose();
     loaded.model.dispose();
   });
 
-  it.each([['F16', 2 ** -11], ['BF16', 2 ** -8]] as const)('is rounded to %s', async (dtype, step) => {
+  it.each([
+    ['F16', 2 ** -11],
+    ['BF16', 2 ** -8],
+  ] as const)('is rounded to %s', async (dtype, step) => {
     const folder = newFolder();
     const model = ownModel('llama');
     await savePretrained(model, folder, { dtype });
@@ -126,7 +154,11 @@ describe('a model', () => {
   });
 
   it.each<[string, TransformerConfig, RegExp]>([
-    ['alibi', { ...own['nano']!, position: 'alibi' }, /gpt2 needs position 'learned'; llama needs norm 'rms', position 'rotary', mlp 'swiglu'/],
+    [
+      'alibi',
+      { ...own['nano']!, position: 'alibi' },
+      /gpt2 needs position 'learned'; llama needs norm 'rms', position 'rotary', mlp 'swiglu'/,
+    ],
     ['few keys in GPT-2', { ...own['nano']!, keyValueHeads: 2 }, /gpt2 needs as many keyValueHeads as heads/],
     ['an MLP of its own', { ...own['nano']!, mlp: () => new MLP(32, 64) }, /gpt2 needs mlp 'gelu'/],
   ])('that no format can hold is refused: %s', async (_, config, says) => {
@@ -145,7 +177,9 @@ describe('a model', () => {
     await expect(savePretrained(model, folder, { tokenizer })).rejects.toThrow(/has 42 tokens, the model only 41/);
     const gain = model.namedParameters().get('finalNorm.weight')!;
     gain.assign(tf.mul(tf.ones<tf.Rank.R1>([24]), 1e5));
-    await expect(savePretrained(model, folder, { dtype: 'F16' })).rejects.toThrow(/'model.norm.weight' 100000 is too large for F16; BF16/);
+    await expect(savePretrained(model, folder, { dtype: 'F16' })).rejects.toThrow(
+      /'model.norm.weight' 100000 is too large for F16; BF16/,
+    );
     gain.assign(tf.mul(tf.ones<tf.Rank.R1>([24]), NaN));
     await expect(savePretrained(model, folder)).rejects.toThrow(/'model.norm.weight' NaN is not a finite number/);
     model.replace('blocks.0.mlp', () => new MLP(24, 20));
@@ -158,7 +192,11 @@ describe('a model', () => {
 const line = `It's 2024: the dog's dinner, isn't it? THEY'LL eat 1234567 bones.\n\n  Über naïve 漢字 😀 <s>x</s>\t`;
 const alphabet = [...line, ...' \n\'"<|>é字😀09aZ'];
 const random = new Random(8);
-const texts = ['', line, ...Array.from({ length: 200 }, () => Array.from({ length: random.integer(20) }, () => random.pick(alphabet)).join(''))];
+const texts = [
+  '',
+  line,
+  ...Array.from({ length: 200 }, () => Array.from({ length: random.integer(20) }, () => random.pick(alphabet)).join('')),
+];
 const corpus = line.repeat(20);
 const common = { vocabSize: 330, specialTokens: ['<s>', '</s>'], quiet: true };
 const tokenizers: Readonly<Record<string, Tokenizer>> = {
@@ -172,7 +210,9 @@ const tokenizers: Readonly<Record<string, Tokenizer>> = {
   unigram: UnigramTokenizer.train(corpus, common),
 };
 const encode = (tokenizer: Tokenizer, text: string): Int32Array =>
-  tokenizer instanceof BPETokenizer || tokenizer instanceof UnigramTokenizer ? tokenizer.encode(text, { allowSpecial: true }) : tokenizer.encode(text);
+  tokenizer instanceof BPETokenizer || tokenizer instanceof UnigramTokenizer
+    ? tokenizer.encode(text, { allowSpecial: true })
+    : tokenizer.encode(text);
 
 describe('a tokenizer', () => {
   it.each(Object.keys(tokenizers))('%s comes back with the same ids', async (name) => {
@@ -191,12 +231,19 @@ describe('a tokenizer', () => {
   });
 
   it('of tokenizers is written as it was read', () => {
-    const { kinds } = JSON.parse(readFileSync(fixturePath('tokenizers.json'), 'utf8')) as { kinds: Record<string, { tokenizer: object }> };
+    const { kinds } = JSON.parse(readFileSync(fixturePath('tokenizers.json'), 'utf8')) as {
+      kinds: Record<string, { tokenizer: object }>;
+    };
     expect(writeTokenizer(HuggingFaceTokenizer.fromJSON(kinds['awkward']!.tokenizer))).toEqual(kinds['awkward']!.tokenizer);
   });
 
   it('of another kind is refused', () => {
-    const strange: Tokenizer = { vocabSize: 2, encode: () => new Int32Array(), decode: () => '', toJSON: () => ({ type: 'strange' }) };
+    const strange: Tokenizer = {
+      vocabSize: 2,
+      encode: () => new Int32Array(),
+      decode: () => '',
+      toJSON: () => ({ type: 'strange' }),
+    };
     expect(() => writeTokenizer(strange)).toThrow(/of type "strange" cannot be written/);
   });
 });
@@ -209,10 +256,15 @@ it.skipIf(target === undefined)('leaves everything in a folder for transformers 
     const tokenizer = tokenizers[name];
     const config = { ...own['nano']!, width: 8, vocabSize: tokenizer?.vocabSize ?? 0 };
     const isCheckpoint = (checkpoints as readonly string[]).includes(name);
-    const { model } = isCheckpoint ? await loadPretrained(fixturePath(name), quiet) : { model: tokenizer ? new Transformer(config) : ownModel(name) };
+    const { model } = isCheckpoint
+      ? await loadPretrained(fixturePath(name), quiet)
+      : { model: tokenizer ? new Transformer(config) : ownModel(name) };
     await savePretrained(model, folder, tokenizer && { tokenizer });
     const input: Tensor2D = tokens();
-    writeFileSync(join(folder, 'expected.json'), JSON.stringify({ tokens: await input.array(), logits: [...(await logitsOf(model.eval()))] }));
+    writeFileSync(
+      join(folder, 'expected.json'),
+      JSON.stringify({ tokens: await input.array(), logits: [...(await logitsOf(model.eval()))] }),
+    );
     if (tokenizer) {
       const ids = texts.map((text) => [text, [...encode(tokenizer, text)]]);
       writeFileSync(join(folder, 'expected-tokens.json'), JSON.stringify(ids));

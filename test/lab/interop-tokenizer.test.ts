@@ -1,6 +1,6 @@
 /**
- * @file tokenizer.json: the ids and texts of the Rust library `tokenizers`, on nasty strings, for the parts that GPT-2, Llama 3,
- * Qwen2 and SmolLM2 are made of. Made by test/oracle/interop_tokenizers.py, which says how to compare more.
+ * @file tokenizer.json: the ids and texts of the Rust library `tokenizers`, on nasty strings, for the parts that GPT-2, Llama
+ * 3, Qwen2 and SmolLM2 are made of. Made by test/oracle/interop_tokenizers.py, which says how to compare more.
  */
 import { readFileSync } from 'node:fs';
 import { HuggingFaceTokenizer, tokenizerFromJSON } from 'lab';
@@ -108,26 +108,67 @@ describe('a tokenizer of tokenizers', () => {
 
   type JSONOf = { model: Record<string, unknown>; added_tokens: Record<string, unknown>[]; [field: string]: unknown };
   it.each<[string, Name, (json: JSONOf) => unknown, RegExp]>([
-    ['another kind of model', 'gpt2', (json) => (json.model['type'] = 'Unigram'), /"type" is "Unigram", but here it must be "BPE"/],
+    [
+      'another kind of model',
+      'gpt2',
+      (json) => (json.model['type'] = 'Unigram'),
+      /"type" is "Unigram", but here it must be "BPE"/,
+    ],
     ['no model', 'gpt2', (json) => delete (json as Record<string, unknown>)['model'], /has no "model"/],
-    ['another pre-tokenizer', 'gpt2', (json) => (json['pre_tokenizer'] = { type: 'Metaspace' }), /pre-tokenizer .*Metaspace.* is not one of those/],
+    [
+      'another pre-tokenizer',
+      'gpt2',
+      (json) => (json['pre_tokenizer'] = { type: 'Metaspace' }),
+      /pre-tokenizer .*Metaspace.* is not one of those/,
+    ],
     ['no pre-tokenizer', 'gpt2', (json) => (json['pre_tokenizer'] = null), /pre-tokenizer null is not/],
     [
       'another pattern',
       'llama3',
-      (json) => ((json['pre_tokenizer'] as { pretokenizers: { pattern: unknown }[] }).pretokenizers[0]!.pattern = { Regex: '.' }),
+      (json) =>
+        ((json['pre_tokenizer'] as { pretokenizers: { pattern: unknown }[] }).pretokenizers[0]!.pattern = { Regex: '.' }),
       /pre-tokenizer .* is not one of those/,
     ],
-    ['another normalizer', 'gpt2', (json) => (json['normalizer'] = { type: 'Lowercase' }), /normalizer "Lowercase" is not known here/],
-    ['another post-processor', 'gpt2', (json) => (json['post_processor'] = { type: 'BertProcessing' }), /post-processor .* is not known/],
+    [
+      'another normalizer',
+      'gpt2',
+      (json) => (json['normalizer'] = { type: 'Lowercase' }),
+      /normalizer "Lowercase" is not known here/,
+    ],
+    [
+      'another post-processor',
+      'gpt2',
+      (json) => (json['post_processor'] = { type: 'BertProcessing' }),
+      /post-processor .* is not known/,
+    ],
     ['bytes that were tokens', 'gpt2', (json) => (json.model['byte_fallback'] = true), /"byte_fallback" is true/],
     ['ends of words', 'gpt2', (json) => (json.model['end_of_word_suffix'] = '</w>'), /"end_of_word_suffix" is "<\/w>"/],
-    ['an enormous id', 'gpt2', (json) => ((json.model['vocab'] as Record<string, number>)['!'] = 1e9), /ids of its "vocab" are not/],
-    ['an id that is no number', 'gpt2', (json) => ((json.model['vocab'] as Record<string, unknown>)['!'] = 'x'), /ids of its "vocab" are not/],
+    [
+      'an enormous id',
+      'gpt2',
+      (json) => ((json.model['vocab'] as Record<string, number>)['!'] = 1e9),
+      /ids of its "vocab" are not/,
+    ],
+    [
+      'an id that is no number',
+      'gpt2',
+      (json) => ((json.model['vocab'] as Record<string, unknown>)['!'] = 'x'),
+      /ids of its "vocab" are not/,
+    ],
     ['a byte missing', 'gpt2', (json) => delete (json.model['vocab'] as Record<string, unknown>)['!'], /lacks the byte 33/],
-    ['a merge of what is no token', 'gpt2', (json) => (json.model['merges'] = [['Q', 'nonsense']]), /merge 0, \["Q","nonsense"\], is not/],
+    [
+      'a merge of what is no token',
+      'gpt2',
+      (json) => (json.model['merges'] = [['Q', 'nonsense']]),
+      /merge 0, \["Q","nonsense"\], is not/,
+    ],
     ['an added token without an id', 'gpt2', (json) => delete json.added_tokens[0]!['id'], /added_tokens has no "id"/],
-    ['added tokens that are no list', 'gpt2', (json) => ((json as Record<string, unknown>)['added_tokens'] = {}), /is not a list of tokens/],
+    [
+      'added tokens that are no list',
+      'gpt2',
+      (json) => ((json as Record<string, unknown>)['added_tokens'] = {}),
+      /is not a list of tokens/,
+    ],
   ])('is refused with %s', (_, name, change, says) => {
     const json = changed(name, change as (json: never) => void);
     const reading = () => HuggingFaceTokenizer.fromJSON(json, 'some/tokenizer.json');

@@ -1,4 +1,7 @@
-/** @file Perplexity with a sliding window: every token is judged once, by the window that transformers' own loop would judge it by. */
+/**
+ * @file Perplexity with a sliding window: every token is judged once, by the window that transformers' own loop would judge it
+ * by.
+ */
 import { loadPretrained, perplexity, presets, startBackend, tf, Transformer } from 'lab';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { checkpoints, expectedOf, fixturePath } from './interop-fixture.ts';
@@ -21,7 +24,8 @@ it.each(checkpoints)('%s: the losses that PyTorch finds', async (name) => {
 });
 
 describe('perplexity', () => {
-  const model = (): Transformer => new Transformer({ ...presets.nano, vocabSize: 50, contextLength: 32, layers: 1, width: 16, dropout: 0.5 });
+  const model = (): Transformer =>
+    new Transformer({ ...presets.nano, vocabSize: 50, contextLength: 32, layers: 1, width: 16, dropout: 0.5 });
 
   it('is near the size of the vocabulary for a model that knows nothing, without dropout', async () => {
     const untrained = model();
@@ -38,7 +42,10 @@ describe('perplexity', () => {
     const small = model();
     expect((await perplexity(small, [1, 2], quiet)).tokens).toBe(1);
     const text = Array.from({ length: 32 }, (_, i) => i);
-    expect((await perplexity(small, text, { stride: 31, ...quiet })).loss).toBeCloseTo((await perplexity(small, text, { stride: 1, ...quiet })).loss, 5);
+    expect((await perplexity(small, text, { stride: 31, ...quiet })).loss).toBeCloseTo(
+      (await perplexity(small, text, { stride: 1, ...quiet })).loss,
+      5,
+    );
     small.dispose();
   });
 
@@ -46,8 +53,12 @@ describe('perplexity', () => {
     const small = model();
     await expect(perplexity(small, [1], quiet)).rejects.toThrow(/has 1 tokens; perplexity needs two/);
     await expect(perplexity(small, [1, 50], quiet)).rejects.toThrow(/Token 50 at position 0 is not in the vocabulary/);
-    await expect(perplexity(small, [1, 2, 3], { window: 33, ...quiet })).rejects.toThrow(/window must be from 2 to the model's context of 32, got 33/);
-    await expect(perplexity(small, [1, 2, 3], { window: 8, stride: 8, ...quiet })).rejects.toThrow(/stride must be from 1 to 7, got 8/);
+    await expect(perplexity(small, [1, 2, 3], { window: 33, ...quiet })).rejects.toThrow(
+      /window must be from 2 to the model's context of 32, got 33/,
+    );
+    await expect(perplexity(small, [1, 2, 3], { window: 8, stride: 8, ...quiet })).rejects.toThrow(
+      /stride must be from 1 to 7, got 8/,
+    );
     await expect(perplexity(small, [1, 2, 3], { stride: 0, ...quiet })).rejects.toThrow(/stride/);
     small.dispose();
   });

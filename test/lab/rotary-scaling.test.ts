@@ -1,16 +1,36 @@
 /** @file Rotary positions for a longer context: which pairs turn more slowly, and by how much. */
-import { presets, rotaryEmbedding, rotaryFrequencies, startBackend, tf, Transformer, type RotaryScaling, type Tensor4D } from 'lab';
+import {
+  presets,
+  rotaryEmbedding,
+  rotaryFrequencies,
+  startBackend,
+  tf,
+  Transformer,
+  type RotaryScaling,
+  type Tensor4D,
+} from 'lab';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { expectNear } from './core-fixture.ts';
 
 beforeAll(() => startBackend({ backend: 'wasm', threads: 1 }));
 
-const llama3: RotaryScaling = { type: 'llama3', factor: 8, lowFrequencyFactor: 1, highFrequencyFactor: 4, originalContextLength: 8192 };
+const llama3: RotaryScaling = {
+  type: 'llama3',
+  factor: 8,
+  lowFrequencyFactor: 1,
+  highFrequencyFactor: 4,
+  originalContextLength: 8192,
+};
 
 describe('frequencies', () => {
   it('fall from 1 by equal factors', () => {
     const frequencies = rotaryFrequencies(8, 10000);
-    expect([...frequencies].map((f) => f.toFixed(12))).toEqual(['1.000000000000', '0.100000000000', '0.010000000000', '0.001000000000']);
+    expect([...frequencies].map((f) => f.toFixed(12))).toEqual([
+      '1.000000000000',
+      '0.100000000000',
+      '0.010000000000',
+      '0.001000000000',
+    ]);
   });
 
   it('are all divided by the factor of linear scaling', () => {
@@ -45,7 +65,7 @@ it.each<[object, RegExp]>([
   [{ type: 'yarn', factor: 2 }, /rotaryScaling: type must be 'linear' or 'llama3', got "yarn"/],
   [{ type: 'linear', factor: 0 }, /factor must be a positive number, got 0/],
   [{ ...llama3, factor: NaN }, /factor must be a positive number, got NaN/],
-  [{ ...llama3, highFrequencyFactor: 1 }, /highFrequencyFactor must be above lowFrequencyFactor, got 1 and 1/],
+  [{ ...llama3, highFrequencyFactor: 1 }, /highFrequencyFactor 1 must be above lowFrequencyFactor 1/],
 ])('a model with the scaling %o is refused', (scaling, says) => {
   const config = { ...presets.llama, vocabSize: 20, width: 24, heads: 2, layers: 1, rotaryScaling: scaling as RotaryScaling };
   expect(() => new Transformer(config)).toThrow(says);

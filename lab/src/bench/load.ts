@@ -1,12 +1,19 @@
 /**
- * @file `bench load`: a checkpoint of the shape of GPT-2 (498 MB in 32 bits) and of SmolLM2-135M (269 MB in BF16), random, from the
- * disk's cache into a model; beside reading the bytes of the same file and nothing else.
+ * @file `bench load`: a checkpoint of the shape of GPT-2 (498 MB in 32 bits) and of SmolLM2-135M (269 MB in BF16), random, from
+ * the disk's cache into a model; beside reading the bytes of the same file and nothing else.
  */
 import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { currentDevice, wasmHeap } from '../backend/index.ts';
 import { Random } from '../base/index.ts';
-import { type FloatDtype, fromFloat32, labFolder, type LazyTensor, streamSafetensors, writeAtomically } from '../files/index.ts';
+import {
+  type FloatDtype,
+  fromFloat32,
+  labFolder,
+  type LazyTensor,
+  streamSafetensors,
+  writeAtomically,
+} from '../files/index.ts';
 import { loadPretrained, type PretrainedFormat } from '../interop/index.ts';
 import { namedWeights } from '../interop/names.ts';
 import { formatOf, writeConfig } from '../interop/write-config.ts';
@@ -103,7 +110,11 @@ async function writtenCheckpoint({ name, dtype, config: given }: Shape): Promise
   const tensors = namedWeights(format, config)
     .filter(({ name: weight }) => weight !== 'lm_head.weight' && !(format === 'llama' && weight.endsWith('.bias')))
     .map(({ name: weight, shape }): [string, LazyTensor] => {
-      const data = () => fromFloat32(Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => noise[i & 0xffff]!), dtype);
+      const data = () =>
+        fromFloat32(
+          Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => noise[i & 0xffff]!),
+          dtype,
+        );
       return [weight, { dtype, shape, data }];
     });
   await streamSafetensors(join(folder, 'model.safetensors'), new Map(tensors), { format: 'pt' });

@@ -16,7 +16,10 @@ export const evaluate: Command = {
     perplexity: { type: 'string', value: 'FILE', help: 'a text in UTF-8' },
     model: modelOption,
     window: { type: 'number', help: "tokens that the model sees at once (default: its context's size)" },
-    stride: { type: 'number', help: 'tokens that the window moves on; smaller is slower and kinder (default: half the window)' },
+    stride: {
+      type: 'number',
+      help: 'tokens that the window moves on; smaller is slower and kinder (default: half the window)',
+    },
     ...backendOptions,
   },
   examples: ['npm run lab -- evaluate --perplexity README.md --model gpt2 --stride 512'],
@@ -35,7 +38,9 @@ export const evaluate: Command = {
         ...(stride === undefined ? {} : { stride: Number(stride) }),
       });
       const bits = (result.loss * result.tokens) / Math.LN2 / Buffer.byteLength(text);
-      console.log(`perplexity ${result.perplexity.toPrecision(5)}: ${result.loss.toFixed(4)} nats a token, ${bits.toFixed(4)} bits a byte`);
+      console.log(
+        `perplexity ${result.perplexity.toPrecision(5)}: ${result.loss.toFixed(4)} nats a token, ${bits.toFixed(4)} bits a byte`,
+      );
       console.log(`${result.tokens.toLocaleString('en')} tokens judged, ${Buffer.byteLength(text).toLocaleString('en')} bytes`);
       return 0;
     } finally {

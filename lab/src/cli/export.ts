@@ -23,11 +23,13 @@ export const exportModel: Command = {
     if (name === undefined || directory === undefined || more.length > 0) {
       throw new LabError('export takes a checkpoint and a folder: npm run lab -- export shakespeare my-model');
     }
-    if (!Object.hasOwn(dtypes, String(dtype))) throw new LabError(`--dtype must be ${Object.keys(dtypes).join(', ')}; got '${dtype}'.`);
+    if (!Object.hasOwn(dtypes, String(dtype)))
+      throw new LabError(`--dtype must be ${Object.keys(dtypes).join(', ')}; got '${dtype}'.`);
     const path = checkpointPath(name);
     const folder = resolve(directory);
     if (!existsSync(path)) throw new LabError(`There is no checkpoint ${path}.`);
-    if (existsSync(join(folder, 'model.safetensors'))) throw new LabError(`There is a model in ${folder} already. Choose another folder.`);
+    if (existsSync(join(folder, 'model.safetensors')))
+      throw new LabError(`There is a model in ${folder} already. Choose another folder.`);
     await startBackend({ backend: 'cpu' });
     try {
       const { model, tokenizer } = await loadModel(path);

@@ -38,7 +38,11 @@ export async function download(url: string, path: string, options: DownloadOptio
  * @param name what to call it in the error
  * @throws LabError at the end when they are not what was expected.
  */
-export async function* digestChecked(pieces: AsyncIterable<Uint8Array>, name: string, expected: string): AsyncGenerator<Uint8Array> {
+export async function* digestChecked(
+  pieces: AsyncIterable<Uint8Array>,
+  name: string,
+  expected: string,
+): AsyncGenerator<Uint8Array> {
   const hash = createHash('sha256');
   for await (const piece of pieces) {
     hash.update(piece);
@@ -49,9 +53,15 @@ export async function* digestChecked(pieces: AsyncIterable<Uint8Array>, name: st
   throw new LabError(`${name} is not the expected file: its SHA-256 is ${digest}, not ${expected}. It was not kept.`);
 }
 
-async function* fetched(url: string, { patience = 15, timeLimit = 300, quiet = false }: DownloadOptions): AsyncGenerator<Uint8Array> {
+async function* fetched(
+  url: string,
+  { patience = 15, timeLimit = 300, quiet = false }: DownloadOptions,
+): AsyncGenerator<Uint8Array> {
   const stop = new AbortController();
-  const whole = setTimeout(() => stop.abort(new Error(`it took longer than ${timeLimit} s`)), Math.min(timeLimit * 1000, LONGEST_TIMER));
+  const whole = setTimeout(
+    () => stop.abort(new Error(`it took longer than ${timeLimit} s`)),
+    Math.min(timeLimit * 1000, LONGEST_TIMER),
+  );
   const silence = setTimeout(() => stop.abort(new Error(`nothing came for ${patience} s`)), patience * 1000);
   try {
     const response = await fetch(url, { signal: stop.signal });
@@ -66,7 +76,9 @@ async function* fetched(url: string, { patience = 15, timeLimit = 300, quiet = f
     }
     progress?.done();
   } catch (error) {
-    throw new LabError(`Cannot download ${url}: ${causeOf(stop.signal.aborted ? stop.signal.reason : error)}.`, { cause: error });
+    throw new LabError(`Cannot download ${url}: ${causeOf(stop.signal.aborted ? stop.signal.reason : error)}.`, {
+      cause: error,
+    });
   } finally {
     clearTimeout(whole);
     clearTimeout(silence);

@@ -1,6 +1,6 @@
 /**
- * @file Perplexity of a text that is longer than the context, with a sliding window: every window looks back as far as it can and
- * is only judged on the tokens that no earlier one has judged.
+ * @file Perplexity of a text that is longer than the context, with a sliding window: every window looks back as far as it can
+ * and is only judged on the tokens that no earlier one has judged.
  *
  * Shapes: T tokens of a window, J judged ones, D width, V vocabulary.
  */
@@ -13,8 +13,8 @@ export interface PerplexityOptions {
   /** Tokens that the model sees at once; its context unless told. */
   readonly window?: number;
   /**
-   * How many tokens the window moves on; half the window unless told. Smaller is slower and kinder, as every token has more before
-   * it; 1 judges each with all that fits.
+   * How many tokens the window moves on; half the window unless told. Smaller is slower and kinder, as every token has more
+   * before it; 1 judges each with all that fits.
    */
   readonly stride?: number;
   readonly quiet?: boolean;
@@ -43,7 +43,11 @@ interface Window {
  * @param ids the text's tokens
  * @throws LabError for fewer than two tokens, or when it is interrupted; RangeError for a window that does not fit.
  */
-export async function perplexity(model: Transformer, ids: ArrayLike<number>, options: PerplexityOptions = {}): Promise<Perplexity> {
+export async function perplexity(
+  model: Transformer,
+  ids: ArrayLike<number>,
+  options: PerplexityOptions = {},
+): Promise<Perplexity> {
   const { contextLength } = model.config;
   const { window = contextLength, quiet = false } = options;
   const { stride = Math.max(1, Math.floor(window / 2)) } = options;
@@ -51,7 +55,10 @@ export async function perplexity(model: Transformer, ids: ArrayLike<number>, opt
     Number.isInteger(window) && window >= 2 && window <= contextLength,
     `perplexity: window must be from 2 to the model's context of ${contextLength}, got ${window}`,
   );
-  invariant(Number.isInteger(stride) && stride >= 1 && stride < window, `perplexity: stride must be from 1 to ${window - 1}, got ${stride}`);
+  invariant(
+    Number.isInteger(stride) && stride >= 1 && stride < window,
+    `perplexity: stride must be from 1 to ${window - 1}, got ${stride}`,
+  );
   if (ids.length < 2) throw new LabError(`The text has ${ids.length} tokens; perplexity needs two or more.`);
   const wasTraining = model.training;
   model.eval();

@@ -1,6 +1,6 @@
 /**
- * @file A file that is read here and there. Synchronously: the bytes can go straight into memory that may move at the next await,
- * as that of the wasm backend does when it grows.
+ * @file A file that is read here and there. Synchronously: the bytes can go straight into memory that may move at the next
+ * await, as that of the wasm backend does when it grows.
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { LabError, messageOf } from '../base/index.ts';

@@ -1,6 +1,6 @@
 /**
- * @file A safetensors file that stays open: its header is read and checked, its tensors are fetched one at a time, so that a file
- * of any size can be read in little memory.
+ * @file A safetensors file that stays open: its header is read and checked, its tensors are fetched one at a time, so that a
+ * file of any size can be read in little memory.
  */
 import { storedArray, type StoredDtype, type StoredTensor } from './dtypes.ts';
 import { OpenFile } from './open-file.ts';
@@ -21,13 +21,16 @@ export class SafetensorsFile {
   readonly #file: OpenFile;
   readonly #starts: ReadonlyMap<string, number>;
 
-  private constructor(file: OpenFile, metadata: Readonly<Record<string, string>>, entries: readonly HeaderEntry[], data: number) {
+  private constructor(
+    file: OpenFile,
+    metadata: Readonly<Record<string, string>>,
+    entries: readonly HeaderEntry[],
+    data: number,
+  ) {
     this.path = file.path;
     this.metadata = metadata;
     this.#file = file;
-    this.tensors = new Map(
-      entries.map(({ name, dtype, shape, start, end }) => [name, { dtype, shape, bytes: end - start }]),
-    );
+    this.tensors = new Map(entries.map(({ name, dtype, shape, start, end }) => [name, { dtype, shape, bytes: end - start }]));
     this.#starts = new Map(entries.map(({ name, start }) => [name, data + start]));
   }
 

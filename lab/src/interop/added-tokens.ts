@@ -1,6 +1,6 @@
 /**
- * @file Added tokens: names that are found in a text before anything else happens to it, as the library `tokenizers` finds them.
- * Those that are matched against the text as it comes go first; the others are looked for in what is left, normalized.
+ * @file Added tokens: names that are found in a text before anything else happens to it, as the library `tokenizers` finds
+ * them. Those that are matched against the text as it comes go first; the others are looked for in what is left, normalized.
  */
 
 export interface AddedToken {

@@ -1,6 +1,6 @@
 /**
- * @file Chat templates: how a conversation is written as one text for a model that was trained on such texts. They are programs in
- * the language Jinja, which comes with the model; `@huggingface/jinja` runs them, so that any model's template works.
+ * @file Chat templates: how a conversation is written as one text for a model that was trained on such texts. They are programs
+ * in the language Jinja, which comes with the model; `@huggingface/jinja` runs them, so that any model's template works.
  */
 import { LabError, messageOf } from '../base/index.ts';
 import { isObject, type JSONObject } from './json.ts';
@@ -40,8 +40,8 @@ export class ChatTemplate {
   }
 
   /**
-   * The conversation as a text. The tokens that begin and end it are in it already: encode it with `tokenizer.withoutTemplate()`,
-   * or with `addSpecial: false`.
+   * The conversation as a text. The tokens that begin and end it are in it already: encode it with
+   * `tokenizer.withoutTemplate()`, or with `addSpecial: false`.
    *
    * @throws LabError when the template refuses the messages, with its own words.
    */
@@ -63,7 +63,9 @@ export class ChatTemplate {
 export async function readChatTemplate(config: JSONObject = {}, file?: string): Promise<ChatTemplate | undefined> {
   const { chat_template: given } = config;
   // Several have names; the one for a plain conversation is called so.
-  const named: unknown = Array.isArray(given) ? given.filter(isObject).find(({ name }) => name === 'default')?.['template'] : given;
+  const named: unknown = Array.isArray(given)
+    ? given.filter(isObject).find(({ name }) => name === 'default')?.['template']
+    : given;
   const source = file ?? named;
   if (typeof source !== 'string') return undefined;
   const special = Object.entries(config).flatMap(([name, value]) => {

@@ -1,5 +1,6 @@
 /**
- * @file Models fetched from the Hugging Face hub on request: of a revision that cannot change, each file with its digest checked.
+ * @file Models fetched from the Hugging Face hub on request: of a revision that cannot change, each file with its digest
+ * checked.
  */
 import { createReadStream, existsSync } from 'node:fs';
 import { join } from 'node:path';

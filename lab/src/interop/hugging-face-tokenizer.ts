@@ -1,10 +1,17 @@
 /**
- * @file tokenizer.json of the library `tokenizers`, for byte-level BPE: GPT-2, Llama 3, Qwen2, SmolLM2 and whatever is put together
- * from the same parts. A text passes through them in this order: added tokens are taken out, what is left is normalized, cut into
- * words, its words into tokens, and a template puts the beginning and the end around it.
+ * @file tokenizer.json of the library `tokenizers`, for byte-level BPE: GPT-2, Llama 3, Qwen2, SmolLM2 and whatever is put
+ * together from the same parts. A text passes through them in this order: added tokens are taken out, what is left is
+ * normalized, cut into words, its words into tokens, and a template puts the beginning and the end around it.
  */
 import { LabError } from '../base/index.ts';
-import { BPETokenizer, registerTokenizer, type Tokenizer, type TokenizerJSON, utf8Bytes, utf8Text } from '../tokenizer/index.ts';
+import {
+  BPETokenizer,
+  registerTokenizer,
+  type Tokenizer,
+  type TokenizerJSON,
+  utf8Bytes,
+  utf8Text,
+} from '../tokenizer/index.ts';
 import { type AddedToken, AddedTokenFinder } from './added-tokens.ts';
 import { Fields, isObject, type JSONObject } from './json.ts';
 import { readAddedTokens, readBPE, readNormalizer, readPreTokenizer, readTemplate, type Template } from './tokenizer-parts.ts';
@@ -13,8 +20,8 @@ export interface HuggingFaceEncodeOptions {
   /** Put the tokens around the text that the model was trained with, as Llama's beginning of text (default true). */
   readonly addSpecial?: boolean;
   /**
-   * Recognize the names of special tokens in the text (default true, as in `tokenizers`). Say false for a text from somebody who
-   * might smuggle one in.
+   * Recognize the names of special tokens in the text (default true, as in `tokenizers`). Say false for a text from somebody
+   * who might smuggle one in.
    */
   readonly allowSpecial?: boolean;
 }
@@ -95,8 +102,8 @@ export class HuggingFaceTokenizer implements Tokenizer {
   }
 
   /**
-   * The text of the tokens; bytes that are no UTF-8, as half a character is none, become U+FFFD. An id that no token has, as models
-   * with a rounded-up vocabulary could draw, is nothing.
+   * The text of the tokens; bytes that are no UTF-8, as half a character is none, become U+FFFD. An id that no token has, as
+   * models with a rounded-up vocabulary could draw, is nothing.
    */
   decode(ids: ArrayLike<number>, { skipSpecial = false }: HuggingFaceDecodeOptions = {}): string {
     const parts = Array.from(ids, (id) => {
@@ -127,9 +134,11 @@ export class HuggingFaceTokenizer implements Tokenizer {
   }
 
   #findersOf(tokens: readonly AddedToken[]): readonly [AddedTokenFinder, AddedTokenFinder] {
-    const inNormalized = tokens.filter(({ normalized }) => normalized).map((token) => {
-      return { ...token, content: this.#normalize(token.content) };
-    });
+    const inNormalized = tokens
+      .filter(({ normalized }) => normalized)
+      .map((token) => {
+        return { ...token, content: this.#normalize(token.content) };
+      });
     return [new AddedTokenFinder(tokens.filter(({ normalized }) => !normalized)), new AddedTokenFinder(inNormalized)];
   }
 }
@@ -144,7 +153,12 @@ interface TokenizerJSONParts {
 const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
 
 /** A tokenizer.json, GPT-2's but for what is given. */
-export function tokenizerJSON({ model, preTokenizer = byteLevel, decoder = byteLevel, addedTokens = [] }: TokenizerJSONParts): JSONObject {
+export function tokenizerJSON({
+  model,
+  preTokenizer = byteLevel,
+  decoder = byteLevel,
+  addedTokens = [],
+}: TokenizerJSONParts): JSONObject {
   const usual = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
   return {
     version: '1.0',

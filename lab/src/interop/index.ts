@@ -2,7 +2,11 @@
 export { ChatTemplate, type ChatMessage, type ChatOptions } from './chat.ts';
 export { loadPretrained, type LoadPretrainedOptions, type Pretrained } from './load.ts';
 export { fetchModel, hubModels, modelFolder, type FetchModelOptions, type HubModel, type HubModelName } from './hub.ts';
-export { HuggingFaceTokenizer, type HuggingFaceDecodeOptions, type HuggingFaceEncodeOptions } from './hugging-face-tokenizer.ts';
+export {
+  HuggingFaceTokenizer,
+  type HuggingFaceDecodeOptions,
+  type HuggingFaceEncodeOptions,
+} from './hugging-face-tokenizer.ts';
 export type { AddedToken } from './added-tokens.ts';
 export { loadTokenizer } from './load-tokenizer.ts';
 export { readConfig, type PretrainedFormat } from './read-config.ts';

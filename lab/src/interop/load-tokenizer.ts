@@ -22,7 +22,11 @@ export async function loadTokenizer(directory: string): Promise<Tokenizer> {
     throw new LabError(`${vocabulary} does not say how a ${String(kind)} cuts texts into words. Save it as tokenizer.json.`);
   }
   const vocab = await readJSON(vocabulary);
-  const named = Object.entries(config).filter(([name]) => name.endsWith('_token')).map(([, value]) => (isObject(value) ? value['content'] : value));
-  const special = new Set(['<|endoftext|>', ...named].filter((name): name is string => typeof name === 'string' && Object.hasOwn(vocab, name)));
+  const named = Object.entries(config)
+    .filter(([name]) => name.endsWith('_token'))
+    .map(([, value]) => (isObject(value) ? value['content'] : value));
+  const special = new Set(
+    ['<|endoftext|>', ...named].filter((name): name is string => typeof name === 'string' && Object.hasOwn(vocab, name)),
+  );
   return HuggingFaceTokenizer.fromVocabulary(vocab, await readText(merges), [...special]);
 }

@@ -1,6 +1,6 @@
 /**
- * @file A folder as the transformers library saves it → a Transformer: config.json says what is built, the safetensors files what
- * is in it, tokenizer.json how text becomes its tokens.
+ * @file A folder as the transformers library saves it → a Transformer: config.json says what is built, the safetensors files
+ * what is in it, tokenizer.json how text becomes its tokens.
  */
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -25,7 +25,9 @@ export interface LoadPretrainedOptions {
 /** A model that somebody else trained, ready for use. */
 export interface Pretrained {
   readonly model: Transformer;
-  /** Text to its tokens and back. Reading this throws a LabError when the folder has no tokenizer, or none that is known here. */
+  /**
+   * Text to its tokens and back. Reading this throws a LabError when the folder has no tokenizer, or none that is known here.
+   */
   readonly tokenizer: Tokenizer;
   /** How a conversation is written, if the model comes with a chat template. */
   readonly chatTemplate: ChatTemplate | undefined;
@@ -39,12 +41,12 @@ export interface Pretrained {
 }
 
 /**
- * Loads GPT-2, Llama (also SmolLM2 and others of its architecture) or Qwen2. Weights in 16 bits are widened to 32. Everything is
- * checked before the model is built, and nothing is skipped in silence.
+ * Loads GPT-2, Llama (also SmolLM2 and others of its architecture) or Qwen2. Weights in 16 bits are widened to 32. Everything
+ * is checked before the model is built, and nothing is skipped in silence.
  *
  * @example const { model, tokenizer } = await loadPretrained('.lab/models/gpt2');
- * @throws LabError that names the file and what is wrong with it: a feature that is not known here, a tensor that is missing, too
- * many or of the wrong shape, a file that is damaged.
+ * @throws LabError that names the file and what is wrong with it: a feature that is not known here, a tensor that is missing,
+ * too many or of the wrong shape, a file that is damaged.
  */
 export async function loadPretrained(directory: string, { quiet = false }: LoadPretrainedOptions = {}): Promise<Pretrained> {
   if (!existsSync(directory) || !statSync(directory).isDirectory()) throw new LabError(`There is no folder ${directory}.`);

@@ -1,5 +1,6 @@
 /**
- * @file Which tensor of a checkpoint goes where: every name is accounted for, every shape and type checked, before anything is read.
+ * @file Which tensor of a checkpoint goes where: every name is accounted for, every shape and type checked, before anything is
+ * read.
  */
 import { LabError } from '../base/index.ts';
 import type { TensorEntry } from '../files/index.ts';
@@ -39,7 +40,9 @@ export function matchWeights(
   const prefix = format === 'gpt2' && [...tensors.keys()].some((name) => name.startsWith('transformer.')) ? 'transformer.' : '';
   const inFile = (name: string): string => (name.startsWith('lm_head.') ? name : prefix + name);
   const all = namedWeights(format, config);
-  const wanted = all.filter(({ paths }) => hasParameter(config, paths[0]!)).map((weight) => ({ ...weight, name: inFile(weight.name) }));
+  const wanted = all
+    .filter(({ paths }) => hasParameter(config, paths[0]!))
+    .map((weight) => ({ ...weight, name: inFile(weight.name) }));
   const known = new Set(wanted.map(({ name }) => name));
   const head = 'lm_head.weight';
   const tied = config.tiedHead && tensors.has(head) ? { head, embedding: inFile(all[0]!.name) } : undefined;
@@ -51,7 +54,8 @@ export function matchWeights(
     const problem = problemOf(tensors.get(name), shape);
     if (problem !== undefined) problems.push(`'${name}' ${problem}`);
   }
-  if (problems.length > 0) throw new LabError(`${source} does not hold the weights that its config.json promises: ${listed(problems)}.`);
+  if (problems.length > 0)
+    throw new LabError(`${source} does not hold the weights that its config.json promises: ${listed(problems)}.`);
   return {
     weights: wanted.map((weight) => ({ ...weight, dtype: tensors.get(weight.name)!.dtype as MatchedWeight['dtype'] })),
     ignored: strays,

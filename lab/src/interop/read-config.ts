@@ -12,7 +12,8 @@ export type PretrainedFormat = 'gpt2' | 'llama' | 'qwen2';
 
 const readers: Readonly<Record<PretrainedFormat, (fields: Fields) => TransformerConfig>> = {
   gpt2: gpt2Config,
-  llama: (fields) => llamaConfig(fields, { bias: fields.boolean('mlp_bias', false), attentionBias: fields.boolean('attention_bias', false) }),
+  llama: (fields) =>
+    llamaConfig(fields, { bias: fields.boolean('mlp_bias', false), attentionBias: fields.boolean('attention_bias', false) }),
   qwen2: (fields) => {
     fields.oneOf('use_sliding_window', [false], false);
     return llamaConfig(fields, { bias: false, attentionBias: 'inputs' });
@@ -23,7 +24,10 @@ const readers: Readonly<Record<PretrainedFormat, (fields: Fields) => Transformer
  * @param file what to call it in errors
  * @throws LabError for a kind of model, or a feature of it, that is not known here, naming the field.
  */
-export function readConfig(json: JSONObject, file: string): { readonly format: PretrainedFormat; readonly config: TransformerConfig } {
+export function readConfig(
+  json: JSONObject,
+  file: string,
+): { readonly format: PretrainedFormat; readonly config: TransformerConfig } {
   const fields = new Fields(json, file);
   const type = fields.string('model_type');
   if (!Object.hasOwn(readers, type)) {

@@ -1,6 +1,6 @@
 /**
- * @file From the file into the parameters, a few megabytes at a time: into the tensor's own memory where that can be reached, so
- * that hardly more than the weights themselves is ever held.
+ * @file From the file into the parameters, a few megabytes at a time: into the tensor's own memory where that can be reached,
+ * so that hardly more than the weights themselves is ever held.
  */
 import { tf, type Variable, type WasmBackend } from '../backend/index.ts';
 import { LabError, type Interruption, type Progress } from '../base/index.ts';
@@ -11,7 +11,9 @@ import type { WeightFiles } from './weight-files.ts';
 /** Bytes read at once: enough for the disk, little for the memory. */
 const PIECE = 1 << 22;
 
-/** Columns that are turned before the next rows: the lines of `target` that they begin stay in the cache until they are full. */
+/**
+ * Columns that are turned before the next rows: the lines of `target` that they begin stay in the cache until they are full.
+ */
 const TILE = 64;
 
 export interface ReadWeightsOptions {
@@ -39,7 +41,10 @@ export async function readWeights(
   }
   let done = 0;
   for (const weight of weights) {
-    reader.read(weight, weight.paths.map((path) => parameters.get(path)!));
+    reader.read(
+      weight,
+      weight.paths.map((path) => parameters.get(path)!),
+    );
     done += files.tensors.get(weight.name)!.bytes;
     progress.update(Math.ceil(done / 1e6));
     await signal.breathe();

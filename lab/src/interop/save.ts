@@ -4,7 +4,14 @@
 import { join } from 'node:path';
 import type { Variable } from '../backend/index.ts';
 import { LabError } from '../base/index.ts';
-import { type FloatDtype, fromFloat32, type LazyTensor, type StoredArray, streamSafetensors, writeAtomically } from '../files/index.ts';
+import {
+  type FloatDtype,
+  fromFloat32,
+  type LazyTensor,
+  type StoredArray,
+  streamSafetensors,
+  writeAtomically,
+} from '../files/index.ts';
 import type { Transformer } from '../model/index.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
 import type { JSONObject } from './json.ts';
@@ -26,8 +33,8 @@ export interface SavePretrainedOptions {
 const torchNames = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const;
 
 /**
- * Saves a model for the transformers library, and for `loadPretrained`. Biases that GPT-2 has and the model has not are written as
- * zeros.
+ * Saves a model for the transformers library, and for `loadPretrained`. Biases that GPT-2 has and the model has not are written
+ * as zeros.
  *
  * @returns the format
  * @throws LabError when no format can hold the model or the tokenizer, before anything is written.
@@ -41,10 +48,14 @@ export async function savePretrained(
   const format = formatOf(config, wanted);
   const parameters = model.namedParameters();
   const weights = namedWeights(format, config).filter(({ paths }) => paths[0] !== 'head.weight' || !config.tiedHead);
-  const written = weights.filter(({ paths, name }) => hasParameter(config, paths[0]!) || (format === 'gpt2' && name.endsWith('.bias')));
+  const written = weights.filter(
+    ({ paths, name }) => hasParameter(config, paths[0]!) || (format === 'gpt2' && name.endsWith('.bias')),
+  );
   checkParameters(parameters, written);
   if (tokenizer && tokenizer.vocabSize > config.vocabSize) {
-    throw new LabError(`The tokenizer has ${tokenizer.vocabSize} tokens, the model only ${config.vocabSize}: it is another model's.`);
+    throw new LabError(
+      `The tokenizer has ${tokenizer.vocabSize} tokens, the model only ${config.vocabSize}: it is another model's.`,
+    );
   }
   const tokenizerFile = tokenizer && writeTokenizer(tokenizer);
   const prefix = format === 'gpt2' ? 'transformer.' : '';
@@ -78,7 +89,10 @@ function checkParameters(parameters: ReadonlyMap<string, Variable>, weights: rea
 }
 
 /** The values of one tensor of theirs; zeros for what the model does not have. */
-async function valuesOf({ shape, paths, turned }: NamedWeight, parameters: ReadonlyMap<string, Variable>): Promise<Float32Array> {
+async function valuesOf(
+  { shape, paths, turned }: NamedWeight,
+  parameters: ReadonlyMap<string, Variable>,
+): Promise<Float32Array> {
   const size = shape.reduce((product, n) => product * n, 1);
   const parts: (Float32Array | undefined)[] = [];
   for (const path of paths) parts.push((await parameters.get(path)?.data()) as Float32Array | undefined);

@@ -1,5 +1,6 @@
 /**
- * @file The parts of a tokenizer.json, each as what it is here. A part that is not known here would change the tokens: it is refused.
+ * @file The parts of a tokenizer.json, each as what it is here. A part that is not known here would change the tokens: it is
+ * refused.
  */
 import { LabError } from '../base/index.ts';
 import { byteCharacters, utf8Bytes, type BPEOptions, type Merge, type PreTokenizer } from '../tokenizer/index.ts';
@@ -21,12 +22,15 @@ export function tokenOfBytes(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byteCharacters[byte]!).join('');
 }
 
+/** The pattern of Llama 3 and its like, which differ in how many digits they take together. */
+const modernPattern = (numbers: string): string =>
+  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" +
+  `${numbers}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`;
+
 /** Split patterns of tokenizer.json files that are one of ours. */
 export const splitPatterns: Readonly<Partial<Record<PreTokenizer, string>>> = {
-  llama3:
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
-  qwen2:
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+  llama3: modernPattern('\\p{N}{1,3}'),
+  qwen2: modernPattern('\\p{N}'),
   bloomberg: '[ A-Za-z]+|[0-9]|[^ A-Za-z0-9]+',
 };
 
@@ -41,7 +45,9 @@ export function readPreTokenizer(json: unknown, file: string): PreTokenizerPart 
   const steps = isObject(json) && json['type'] === 'Sequence' ? json['pretokenizers'] : [json];
   const [first, last, ...more] = (Array.isArray(steps) ? steps : []).filter(isObject);
   const refuse = (): LabError =>
-    new LabError(`${file}: the pre-tokenizer ${JSON.stringify(json)} is not one of those known here (GPT-2, Llama 3, Qwen2, SmolLM2).`);
+    new LabError(
+      `${file}: the pre-tokenizer ${JSON.stringify(json)} is not one of those known here (GPT-2, Llama 3, Qwen2, SmolLM2).`,
+    );
   const bytes = last ?? first;
   if (!first || !bytes || more.length > 0 || bytes['type'] !== 'ByteLevel') throw refuse();
   const usesPattern = bytes['use_regex'] !== false;
@@ -82,11 +88,15 @@ const none: Template = { before: [], behind: [] };
 export function readTemplate(json: unknown, file: string): Template {
   if (json === null || json === undefined) return none;
   const steps = isObject(json) && json['type'] === 'Sequence' ? json['processors'] : [json];
-  const active = (Array.isArray(steps) ? steps : [json]).filter((step: unknown) => !isObject(step) || step['type'] !== 'ByteLevel');
+  const active = (Array.isArray(steps) ? steps : [json]).filter(
+    (step: unknown) => !isObject(step) || step['type'] !== 'ByteLevel',
+  );
   if (active.length === 0) return none;
   const step: unknown = active[0];
   if (active.length > 1 || !isObject(step) || step['type'] !== 'TemplateProcessing' || !Array.isArray(step['single'])) {
-    throw new LabError(`${file}: the post-processor ${JSON.stringify(json)} is not known here; known: ByteLevel, TemplateProcessing.`);
+    throw new LabError(
+      `${file}: the post-processor ${JSON.stringify(json)} is not known here; known: ByteLevel, TemplateProcessing.`,
+    );
   }
   const single = step['single'].filter(isObject);
   const text = single.findIndex((part) => 'Sequence' in part);

@@ -1,5 +1,6 @@
 /**
- * @file The safetensors files of a checkpoint as one: `model.safetensors`, or the shards that `model.safetensors.index.json` lists.
+ * @file The safetensors files of a checkpoint as one: `model.safetensors`, or the shards that `model.safetensors.index.json`
+ * lists.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -29,7 +30,8 @@ export class WeightFiles {
     const single = join(directory, 'model.safetensors');
     if (existsSync(single)) return new WeightFiles([SafetensorsFile.open(single)]);
     if (existsSync(index)) return WeightFiles.#openShards(directory, index);
-    const pickled = existsSync(join(directory, 'pytorch_model.bin')) || existsSync(join(directory, 'pytorch_model.bin.index.json'));
+    const pickled =
+      existsSync(join(directory, 'pytorch_model.bin')) || existsSync(join(directory, 'pytorch_model.bin.index.json'));
     const advice = pickled
       ? 'Its pytorch_model.bin is a program as much as a file and is not read here: save the model with safetensors.'
       : 'Give the folder of a model, with config.json and model.safetensors.';
@@ -73,7 +75,8 @@ function shardsOf(index: Readonly<Record<string, unknown>>, path: string): Map<s
 }
 
 function openShard(path: string, names: readonly string[], index: string): SafetensorsFile {
-  if (!existsSync(path)) throw new LabError(`${path} is missing: '${names[0]}' and others should be in it. Get all files of the model.`);
+  if (!existsSync(path))
+    throw new LabError(`${path} is missing: '${names[0]}' and others should be in it. Get all files of the model.`);
   const file = SafetensorsFile.open(path);
   const missing = names.find((name) => !file.tensors.has(name));
   const expected = new Set(names);

@@ -7,7 +7,9 @@ import type { JSONObject } from './json.ts';
 import type { PretrainedFormat } from './read-config.ts';
 
 /** What a model must be to be written in a format; the first that holds is the format unless told. */
-const requirements: Readonly<Record<PretrainedFormat, readonly (readonly [string, (config: ResolvedTransformerConfig) => boolean])[]>> = {
+const requirements: Readonly<
+  Record<PretrainedFormat, readonly (readonly [string, (config: ResolvedTransformerConfig) => boolean])[]>
+> = {
   gpt2: [
     ["norm 'layer'", ({ norm }) => norm === 'layer'],
     ["position 'learned'", ({ position }) => position === 'learned'],
@@ -76,7 +78,15 @@ export function writeConfig(config: ResolvedTransformerConfig, { format, dtype, 
   };
 }
 
-function gpt2Fields({ width, layers, heads, contextLength, hiddenSize, normEpsilon, dropout }: ResolvedTransformerConfig): JSONObject {
+function gpt2Fields({
+  width,
+  layers,
+  heads,
+  contextLength,
+  hiddenSize,
+  normEpsilon,
+  dropout,
+}: ResolvedTransformerConfig): JSONObject {
   return {
     n_embd: width,
     n_layer: layers,

@@ -1,12 +1,17 @@
 /**
  * @file Our tokenizers as tokenizer.json, so that the library `tokenizers` gives the same ids; and back.
  *
- * Characters are a vocabulary of whole words (`WordLevel`) behind a cut after every character; unigram's pieces are written in the
- * characters that stand for bytes, as BPE's are.
+ * Characters are a vocabulary of whole words (`WordLevel`) behind a cut after every character; unigram's pieces are written in
+ * the characters that stand for bytes, as BPE's are.
  */
 import { LabError } from '../base/index.ts';
 import {
-  BPETokenizer, CharacterTokenizer, type PreTokenizer, type Tokenizer, type TokenizerJSON, UnigramTokenizer,
+  BPETokenizer,
+  CharacterTokenizer,
+  type PreTokenizer,
+  type Tokenizer,
+  type TokenizerJSON,
+  UnigramTokenizer,
 } from '../tokenizer/index.ts';
 import { HuggingFaceTokenizer, tokenizerJSON } from './hugging-face-tokenizer.ts';
 import { Fields, isObject, type JSONObject } from './json.ts';
@@ -42,11 +47,19 @@ function writeBPE(tokenizer: BPETokenizer): JSONObject {
   const vocab: Record<string, number> = {};
   for (const [id, name] of names.entries()) {
     if (special.has(id)) continue;
-    if (Object.hasOwn(vocab, name)) throw new LabError(`tokenizer.json cannot hold two tokens of the same bytes: ids ${vocab[name]} and ${id}.`);
+    if (Object.hasOwn(vocab, name))
+      throw new LabError(`tokenizer.json cannot hold two tokens of the same bytes: ids ${vocab[name]} and ${id}.`);
     vocab[name] = id;
   }
   const merges = tokenizer.merges.map(([left, right]) => [names[left], names[right]]);
-  const model = { type: 'BPE', dropout: null, unk_token: null, ignore_merges: tokenizer.toJSON()['ignoreMerges'] === true, vocab, merges };
+  const model = {
+    type: 'BPE',
+    dropout: null,
+    unk_token: null,
+    ignore_merges: tokenizer.toJSON()['ignoreMerges'] === true,
+    vocab,
+    merges,
+  };
   return tokenizerJSON({ model, ...preTokenizerOf(tokenizer.preTokenizer), addedTokens: addedTokensOf(tokenizer) });
 }
 
@@ -59,12 +72,18 @@ function writeUnigram(tokenizer: UnigramTokenizer): JSONObject {
 
 /** The parts of a tokenizer.json that cut texts as ours does. */
 function preTokenizerOf(name: PreTokenizer): { readonly preTokenizer: JSONObject } {
-  const bytes = (usesPattern: boolean) => ({ type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: usesPattern });
+  const bytes = (usesPattern: boolean) => ({
+    type: 'ByteLevel',
+    add_prefix_space: false,
+    trim_offsets: true,
+    use_regex: usesPattern,
+  });
   if (name === 'gpt2' || name === 'none') return { preTokenizer: bytes(name === 'gpt2') };
   const pattern = splitPatterns[name];
-  const cut = pattern === undefined
-    ? { type: 'Digits', individual_digits: true }
-    : { type: 'Split', pattern: { Regex: pattern }, behavior: 'Isolated', invert: false };
+  const cut =
+    pattern === undefined
+      ? { type: 'Digits', individual_digits: true }
+      : { type: 'Split', pattern: { Regex: pattern }, behavior: 'Isolated', invert: false };
   return { preTokenizer: { type: 'Sequence', pretokenizers: [cut, bytes(pattern === undefined)] } };
 }
 

@@ -32,7 +32,10 @@ export function parameter<R extends tf.Rank>(values: Tensor<R>, { trainable = tr
 
 let initializing = true;
 
-/** Builds modules whose weights are whatever lies in memory, because their values come from a file: random ones would take seconds. */
+/**
+ * Builds modules whose weights are whatever lies in memory, because their values come from a file: random ones would take
+ * seconds.
+ */
 export function withoutInitialization<T>(build: () => T): T {
   const before = initializing;
   initializing = false;

@@ -1,7 +1,7 @@
 /**
- * @file GPT-2's order of the 256 bytes, and the characters that its files write them as: a byte that prints stands for itself, the
- * others are U+0100 and on, so that every token of a vocabulary can be read and has no spaces in it. Radford et al. 2019, in the
- * published code; the library `tokenizers` does the same.
+ * @file GPT-2's order of the 256 bytes, and the characters that its files write them as: a byte that prints stands for itself,
+ * the others are U+0100 and on, so that every token of a vocabulary can be read and has no spaces in it. Radford et al. 2019,
+ * in the published code; the library `tokenizers` does the same.
  */
 
 function prints(byte: number): boolean {

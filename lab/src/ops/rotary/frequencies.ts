@@ -53,6 +53,8 @@ export function checkRotaryScaling(scaling: RotaryScaling): void {
     if (!(Number.isFinite(value) && value > 0)) refuse(`${name} must be a positive number, got ${value}`);
   }
   if (scaling.type === 'llama3' && !(scaling.highFrequencyFactor > scaling.lowFrequencyFactor)) {
-    refuse(`highFrequencyFactor must be above lowFrequencyFactor, got ${scaling.highFrequencyFactor} and ${scaling.lowFrequencyFactor}`);
+    refuse(
+      `highFrequencyFactor ${scaling.highFrequencyFactor} must be above lowFrequencyFactor ${scaling.lowFrequencyFactor}`,
+    );
   }
 }
