@@ -8,6 +8,7 @@ import { invariant } from '../../base/index.ts';
 import { fusedKernel } from '../fused.ts';
 import { sumOverRows, withGradient } from '../with-gradient.ts';
 import './wasm.ts';
+import './webgpu.ts';
 
 /**
  * x Wᵀ + b. The leading axes are multiplied into one: a product of two matrices is the fastest thing any backend does.
