@@ -123,14 +123,21 @@ export function operandFunction(operand: Operand): string {
   }`;
 }
 
-/** x · sigmoid(2u) with u = √(2/π) (x + 0.044715 x³). The clamp keeps exp finite where the sigmoid has long been 0 or 1. */
+/**
+ * x · sigmoid(2u) with u = √(2/π) (x + 0.044715 x³), and its derivative. Far out, where the sigmoid has long been 0 or 1, exp and x³
+ * would leave the range of float32.
+ */
 const geluText = (type: string): string => `
   const twoU1 = ${2 * Math.sqrt(2 / Math.PI)};
   const twoU3 = ${2 * Math.sqrt(2 / Math.PI) * 0.044715};
+  fn near(x: ${type}) -> ${type} { return clamp(x, ${type}(-20.0), ${type}(20.0)); }
   fn probability(x: ${type}) -> ${type} {
-    return 1.0 / (1.0 + exp(-clamp(x * (twoU1 + twoU3 * x * x), ${type}(-80.0), ${type}(80.0))));
+    let twoU = near(x) * (twoU1 + twoU3 * near(x) * near(x));
+    return select(1.0 / (1.0 + exp(-clamp(twoU, ${type}(-80.0), ${type}(80.0)))), ${type}(0.0), twoU < ${type}(-80.0));
   }
-  fn slope(x: ${type}, p: ${type}) -> ${type} { return p + x * (p - p * p) * (twoU1 + 3.0 * twoU3 * x * x); }`;
+  fn slope(x: ${type}, p: ${type}) -> ${type} {
+    return p + near(x) * (p - p * p) * (twoU1 + 3.0 * twoU3 * near(x) * near(x));
+  }`;
 
 /**
  * `put(start, row, column, sum)`: finishes a sum and stores it; `start` is where the matrix begins in c.
