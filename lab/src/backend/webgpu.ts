@@ -24,7 +24,7 @@ interface Gpu {
 }
 
 /** Features that TensorFlow.js or the lab's own kernels can use, asked for where the adapter has them. */
-const FEATURES = ['timestamp-query', 'bgra8unorm-storage', 'shader-f16', 'subgroups'];
+const FEATURES = ['timestamp-query', 'bgra8unorm-storage', 'shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix'];
 const LIMITS = [
   'maxComputeWorkgroupStorageSize',
   'maxComputeWorkgroupsPerDimension',
@@ -39,7 +39,8 @@ const NO_GPU = 'no GPU was found (Dawn needs a Vulkan, Metal or Direct3D 12 driv
 const NO_VULKAN = 'no GPU driver was found (there is no libvulkan.so.1; the package of your GPU driver brings it)';
 
 const DAWN_OPTIONS = [
-  'enable-dawn-features=vulkan_enable_f16_on_nvidia',
+  // allow_unsafe_apis: Dawn offers experimental features, of which FEATURES names those that are taken.
+  'enable-dawn-features=vulkan_enable_f16_on_nvidia,allow_unsafe_apis',
   // The shaders clear their workgroup memory by a loop: SwiftShader unrolls the extension's way and compiles ten times as long.
   'disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension',
 ];

@@ -81,3 +81,14 @@ export async function worstOf(products: readonly Product[]): Promise<number> {
 /** A few units in the last place of a float. */
 export const TOLERANCE = 5e-7;
 export const single = (m: number, k: number, n: number): Product => ({ batchA: [], batchB: [], m, k, n });
+
+/** The nearest number of float16 (IEEE 754, ties to even), in double precision. */
+export function toHalf(x: number): number {
+  if (!Number.isFinite(x) || x === 0) return x;
+  const exponent = Math.max(Math.floor(Math.log2(Math.abs(x))), -14);
+  const unit = 2 ** (exponent - 10);
+  const whole = Math.floor(x / unit);
+  const rest = x / unit - whole;
+  const rounded = (rest > 0.5 || (rest === 0.5 && whole % 2 !== 0) ? whole + 1 : whole) * unit;
+  return Math.abs(rounded) > 65_504 ? Math.sign(x) * Infinity : rounded;
+}

@@ -5,7 +5,7 @@
 import { Random, startBackend, stopBackend, tf, withMatmulPrecision, type MatmulPrecision, type Tensor } from 'lab';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { relativeError } from '../core-fixture.ts';
-import { single, TOLERANCE, transpositions, worstOf, type Product } from './matmul-truth.ts';
+import { single, toHalf, TOLERANCE, transpositions, worstOf, type Product } from './matmul-truth.ts';
 import { hasSoftwareGpu } from './software-gpu.ts';
 
 const random = new Random(11);
@@ -135,17 +135,6 @@ describe.runIf(hasSoftwareGpu)('matMul on webgpu', () => {
     expect({ tensors: tf.memory().numTensors, bytes: bufferManager.numBytesUsed }).toEqual(before);
   });
 });
-
-/** The nearest number of float16 (IEEE 754, ties to even), in double precision. */
-function toHalf(x: number): number {
-  if (!Number.isFinite(x) || x === 0) return x;
-  const exponent = Math.max(Math.floor(Math.log2(Math.abs(x))), -14);
-  const unit = 2 ** (exponent - 10);
-  const whole = Math.floor(x / unit);
-  const rest = x / unit - whole;
-  const rounded = (rest > 0.5 || (rest === 0.5 && whole % 2 !== 0) ? whole + 1 : whole) * unit;
-  return Math.abs(rounded) > 65_504 ? Math.sign(x) * Infinity : rounded;
-}
 
 describe.runIf(hasSoftwareGpu)('mixed precision on webgpu', () => {
   beforeAll(async () => {

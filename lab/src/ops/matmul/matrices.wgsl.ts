@@ -1,8 +1,8 @@
 /**
  * @file The matrix product on a GPU's matrix units (NVIDIA's tensor cores, Apple's simdgroup matrices), in WGSL with Dawn's
  * extension `chromium_experimental_subgroup_matrix`. A workgroup owns a tile of 64 × 64 of C; each of its subgroups multiplies
- * 4 × 2 small matrices at a time, so that what it loads serves 2 or 4 times. Edges, bias and the like are done by the threads, on
- * the way through the workgroup's memory.
+ * 4 × 2 small matrices at a time, so that what it loads serves 2 or 4 times. Edges, bias and the like are done by the threads, while
+ * C passes through the workgroup's memory, a quarter of the tile at a time.
  *
  * This has never run on a GPU that has such units: Dawn accepts its text, and with loops in the place of the units its results
  * are right.
@@ -44,14 +44,21 @@ const DOWN = 4;
 const ACROSS = 2;
 
 const FOURS = MATRICES_TILE / 4;
+/** Rows of C that pass through the workgroup's memory at a time: one of the DOWN matrices of each subgroup. */
+const BAND = MATRICES_TILE / DOWN;
+/** Threads at most: the sums of A's rows pass through the memory of a band, four numbers for each thread. */
+const MOST_THREADS = (BAND * MATRICES_TILE) / 4;
+/** Bytes of the workgroup's memory at most: the strips of A and B with 16 terms of 4 bytes, and a band. */
+export const MATRICES_BYTES = 4 * (2 * MATRICES_TILE * (16 + PAD) + BAND * MATRICES_TILE);
 
 /** Terms brought at a time: with numbers of 4 bytes half as many fit. */
 const depthFor = (operand: ProductFeatures['operand']): number => (operand === 'half' ? 32 : 16);
 
-/** How many subgroups share a tile, or 0 if these matrices do not fill it. */
-export function subgroupsInTile({ M, N }: SubgroupMatrix): number {
-  const subgroups = (MATRICES_TILE / (DOWN * M)) * (MATRICES_TILE / (ACROSS * N));
-  return MATRICES_TILE % (DOWN * M) === 0 && MATRICES_TILE % (ACROSS * N) === 0 ? subgroups : 0;
+/** Threads that a workgroup has with subgroups of so many lanes, or 0 if such matrices and subgroups make no tile. */
+export function threadsOf({ M, N }: SubgroupMatrix, lanes: number): number {
+  const threads = (MATRICES_TILE / (DOWN * M)) * (MATRICES_TILE / (ACROSS * N)) * lanes;
+  const whole = MATRICES_TILE % (DOWN * M) === 0 && MATRICES_TILE % (ACROSS * N) === 0 && threads % FOURS === 0;
+  return whole && threads <= MOST_THREADS ? threads : 0;
 }
 
 /** Whether the terms brought at a time are whole matrices. */
@@ -70,7 +77,7 @@ export function matricesShader(features: MatricesFeatures): string {
   const { M, N, K } = matrix;
   const element = elementOf(operand);
   const depth = depthFor(operand);
-  const threads = subgroupsInTile(matrix) * lanes;
+  const threads = threadsOf(matrix, lanes);
   const [ofA, ofB] = [strip(!transposeA, depth), strip(transposeB, depth)];
   const subgroupsAcross = MATRICES_TILE / (ACROSS * N);
   const sums = (text: (i: number, j: number) => string): string => each(DOWN, (i) => each(ACROSS, (j) => text(i, j)));
@@ -78,11 +85,11 @@ export function matricesShader(features: MatricesFeatures): string {
   const columnOf = (j: number): string => `ownColumn + ${j * N}`;
   const left = (i: number): string =>
     transposeA
-      ? `subgroupMatrixLoad<Left, column_major>(&A, u32(k * ${ofA.stride} + ${rowOf(i)}), ${ofA.stride}u)`
+      ? `subgroupMatrixLoad<Left, col_major>(&A, u32(k * ${ofA.stride} + ${rowOf(i)}), ${ofA.stride}u)`
       : `subgroupMatrixLoad<Left, row_major>(&A, u32((${rowOf(i)}) * ${ofA.stride} + k), ${ofA.stride}u)`;
   const right = (j: number): string =>
     transposeB
-      ? `subgroupMatrixLoad<Right, column_major>(&B, u32((${columnOf(j)}) * ${ofB.stride} + k), ${ofB.stride}u)`
+      ? `subgroupMatrixLoad<Right, col_major>(&B, u32((${columnOf(j)}) * ${ofB.stride} + k), ${ofB.stride}u)`
       : `subgroupMatrixLoad<Right, row_major>(&B, u32(k * ${ofB.stride} + ${columnOf(j)}), ${ofB.stride}u)`;
   return `${enableFor(operand)}
 enable chromium_experimental_subgroup_matrix;
@@ -95,10 +102,20 @@ ${operandFunction(operand)}
 ${putFunction(features, 4)}
 var<workgroup> A: array<${element}, ${ofA.lines * ofA.stride}>;
 var<workgroup> B: array<${element}, ${ofB.lines * ofB.stride}>;
-var<workgroup> C: array<f32, ${MATRICES_TILE * MATRICES_TILE}>;
+var<workgroup> C: array<f32, ${BAND * MATRICES_TILE}>; // a band of the tile
 ${bringFunction('A', 'a', !transposeA, depth, threads)}
 ${bringFunction('B', 'b', transposeB, depth, threads)}
-${rowSums ? sumRowsFunction(threads, FOURS) : ''}
+// Finishes and stores what is in C: rows first …, then ${DOWN * M} further down, and so on.
+fn putBand(start: i32, first: i32, firstColumn: i32, lane: i32) {
+  for (var i = lane; i < ${BAND * FOURS}; i += ${threads}) {
+    let row = first + i / ${M * FOURS} * ${DOWN * M} + i / ${FOURS} % ${M};
+    let column = firstColumn + i % ${FOURS} * 4;
+    if (row < product.m && column < product.n) {
+      put(start, row, column, vec4<f32>(C[4 * i], C[4 * i + 1], C[4 * i + 2], C[4 * i + 3]));
+    }
+  }
+}
+${rowSums ? sumRowsFunction(threads, FOURS, 'C') : ''}
 
 @compute @workgroup_size(${threads})
 fn main(${PARAMETERS}) {
@@ -129,16 +146,14 @@ fn main(${PARAMETERS}) {
     }
   }
 
-  ${sums((i, j) => `subgroupMatrixStore<row_major>(&C, u32((${rowOf(i)}) * ${MATRICES_TILE} + ${columnOf(j)}), C${i}_${j}, ${MATRICES_TILE}u);`)}
-  workgroupBarrier();
   let start = matrix * product.m * product.n;
-  for (var i = lane; i < ${MATRICES_TILE * FOURS}; i += ${threads}) {
-    let row = firstRow + i / ${FOURS};
-    let column = firstColumn + i % ${FOURS} * 4;
-    if (row < product.m && column < product.n) {
-      put(start, row, column, vec4<f32>(C[4 * i], C[4 * i + 1], C[4 * i + 2], C[4 * i + 3]));
-    }
-  }
+  ${each(DOWN, (i) => {
+    const place = (j: number): string => `u32(subgroup / ${subgroupsAcross} * ${M * MATRICES_TILE} + ${columnOf(j)})`;
+    return `workgroupBarrier();
+  ${each(ACROSS, (j) => `subgroupMatrixStore<row_major>(&C, ${place(j)}, C${i}_${j}, ${MATRICES_TILE}u);`)}
+  workgroupBarrier();
+  putBand(start, firstRow + ${i * M}, firstColumn, lane);`;
+  })}
   ${rowSums ? 'if (firstColumn == 0) { sumRows(sum, firstRow, matrix, lane); }' : ''}
 }`;
 }

@@ -3,7 +3,7 @@
  * and of the precision asked for.
  */
 import type { MatmulPrecision } from '../precision.ts';
-import { depthFits, MATRICES_TILE, subgroupsInTile, type SubgroupMatrix } from './matrices.wgsl.ts';
+import { depthFits, MATRICES_BYTES, MATRICES_TILE, threadsOf, type SubgroupMatrix } from './matrices.wgsl.ts';
 import type { ProductShape } from './plan.ts';
 import type { Operand } from './product.wgsl.ts';
 import { lanesOf, MOST_ROWS } from './rows.wgsl.ts';
@@ -53,9 +53,6 @@ const ENOUGH_TILES = 64;
 /** The longest strip of a shader. */
 const STRIP = 32;
 
-/** Bytes of workgroup memory of the matrices' shader at most: strips, C, and the sums of 256 threads. */
-const MATRICES_BYTES = 32 * 1024;
-
 function cut({ batch, m, n, k }: ProductShape, tiles: number): Cut {
   const worth = batch === 1 && k >= LONG && m * n <= LARGEST_CUT;
   const parts = worth ? Math.max(1, Math.min(Math.ceil(WORKGROUPS / tiles), Math.floor(k / LEAST_TERMS))) : 1;
@@ -65,19 +62,22 @@ function cut({ batch, m, n, k }: ProductShape, tiles: number): Cut {
 
 const tilesOf = ({ batch, m, n }: ProductShape, size: number): number => batch * Math.ceil(m / size) * Math.ceil(n / size);
 
-/** Operands in float16 with sums in float32 where 'mixed' is asked for; in float32 where the units can, which Apple's do. */
-function chooseMatrices(shape: ProductShape, gpu: GpuFeatures, precision: MatmulPrecision): ShaderPlan | undefined {
+/**
+ * Only where 'mixed' is asked for: operands in float16 with sums in float32, or, as on Apple's, rounded to it and in float32. (Units
+ * that take float32 would do for 'float32' too, but what has never run on hardware must be asked for.)
+ */
+function chooseMatrices(shape: ProductShape, gpu: GpuFeatures): ShaderPlan | undefined {
   const { smallestSubgroup: lanes, largestSubgroup, threads, workgroupBytes } = gpu;
   if (lanes === 0 || lanes !== largestSubgroup || workgroupBytes < MATRICES_BYTES) return undefined;
   if (Math.min(shape.m, shape.n) < MATRICES_TILE) return undefined; // most of a tile would be for nothing
   const find = (type: string, operand: Operand): SubgroupMatrix | undefined =>
     gpu.matrices.find((matrix) => {
-      const used = lanes * subgroupsInTile(matrix);
+      const used = threadsOf(matrix, lanes);
       const fits = used > 0 && used <= threads && depthFits(matrix, operand);
       return matrix.componentType === type && matrix.resultComponentType === 'f32' && fits;
     });
-  const half = precision === 'mixed' && gpu.half ? find('f16', 'half') : undefined;
-  const operand: Operand = half ? 'half' : precision === 'mixed' ? 'rounded' : 'float32';
+  const half = gpu.half ? find('f16', 'half') : undefined;
+  const operand: Operand = half ? 'half' : 'rounded';
   const matrix = half ?? find('f32', operand);
   return matrix && { kind: 'matrices', operand, matrix, lanes, ...cut(shape, tilesOf(shape, MATRICES_TILE)) };
 }
@@ -92,7 +92,7 @@ export function planShader(shape: GpuProductShape, gpu: GpuFeatures, precision: 
   if (m <= MOST_ROWS && !rowSums && (!transposeA || m === 1)) {
     return { kind: 'rows', operand: precision === 'mixed' ? 'rounded' : 'float32', shuffled: lanesOf(gpu.smallestSubgroup) };
   }
-  const matrices = chooseMatrices(shape, gpu, precision);
+  const matrices = precision === 'mixed' ? chooseMatrices(shape, gpu) : undefined;
   if (matrices) return matrices;
   const operand: Operand = precision === 'float32' ? 'float32' : gpu.half ? 'half' : 'rounded';
   const large = cut(shape, tilesOf(shape, 64));

@@ -45,7 +45,7 @@ var<workgroup> A: array<${element}, ${depth * fours}>; // A[k][four of rows]
 var<workgroup> B: array<${element}, ${depth * fours}>; // B[k][four of columns]
 ${bringFunction('A', 'a', !transposeA, size)}
 ${bringFunction('B', 'b', transposeB, size)}
-${rowSums ? sumRowsFunction(THREADS, fours) : ''}
+${rowSums ? `var<workgroup> sumsOfA: array<f32, ${4 * THREADS}>;\n${sumRowsFunction(THREADS, fours, 'sumsOfA')}` : ''}
 
 @compute @workgroup_size(${THREADS})
 fn main(${PARAMETERS}) {
@@ -123,16 +123,18 @@ function bringFunction(target: 'A' | 'B', source: 'a' | 'b', alongK: boolean, si
 /**
  * `sumRows(sum, firstRow, matrix, lane)`: adds up what the threads summed of the rows of A, lane by lane in `fours` fours, and
  * stores it. Only for A stored transposed, where thread i brings numbers of the four i mod `fours` alone.
+ *
+ * @param memory an array of the workgroup's, four numbers for each thread
  */
-export function sumRowsFunction(threads: number, fours: number): string {
-  return `var<workgroup> sumsOfA: array<vec4<f32>, ${threads}>;
-  fn sumRows(sum: vec4<f32>, firstRow: i32, matrix: i32, lane: i32) {
-    sumsOfA[lane] = sum;
+export function sumRowsFunction(threads: number, fours: number, memory: string): string {
+  return `fn sumRows(sum: vec4<f32>, firstRow: i32, matrix: i32, lane: i32) {
     workgroupBarrier();
-    if (lane >= ${fours}) { return; }
-    var all = vec4<f32>(0.0);
-    for (var i = lane; i < ${threads}; i += ${fours}) { all += sumsOfA[i]; }
-    let row = firstRow + 4 * lane;
-    for (var i = 0; i < min(4, product.m - row); i++) { rowSums[matrix * product.m + row + i] = all[i]; }
+    for (var i = 0; i < 4; i++) { ${memory}[4 * lane + i] = sum[i]; }
+    workgroupBarrier();
+    for (var i = lane; i < min(${4 * fours}, product.m - firstRow); i += ${threads}) {
+      var all = 0.0;
+      for (var j = i; j < ${4 * threads}; j += ${4 * fours}) { all += ${memory}[j]; }
+      rowSums[matrix * product.m + firstRow + i] = all;
+    }
   }`;
 }
