@@ -6,9 +6,9 @@
 
 /**
  * 'float32': nothing is rounded beyond float32.
- * 'mixed': the operands of products are rounded to float16 (10 bits of mantissa, at most 65,504 in size: more becomes infinite),
- * their products are summed in float32, and the result is float32. The webgpu backend obeys it; the others know no float16 and
- * compute in float32 all the same.
+ * 'mixed': the operands of products are rounded to float16 (10 bits of mantissa, at most 65,504 in size: more becomes
+ * infinite), their products are summed in float32, and the result is float32. The webgpu backend obeys it; the others know no
+ * float16 and compute in float32 all the same. So does attention, on every backend.
  */
 export type MatmulPrecision = 'float32' | 'mixed';
 

@@ -66,9 +66,13 @@ interface Layer {
   readonly bias: Matrix;
 }
 const forward = ({ x, weight, bias }: Layer): Matrix => x.dot(weight.transposed()).plusRow(bias);
-const backward = ({ x, weight }: Layer, dy: Matrix): [Matrix, Matrix, Matrix] => [dy.dot(weight), dy.transposed().dot(x), dy.sumOfRows()];
+const backward = ({ x, weight }: Layer, dy: Matrix): [Matrix, Matrix, Matrix] => {
+  return [dy.dot(weight), dy.transposed().dot(x), dy.sumOfRows()];
+};
 
-const makeLayer = (x: Matrix, outputs: number): Layer => ({ x, weight: Matrix.normal(outputs, x.columns), bias: Matrix.normal(1, outputs) });
+const makeLayer = (x: Matrix, outputs: number): Layer => {
+  return { x, weight: Matrix.normal(outputs, x.columns), bias: Matrix.normal(1, outputs) };
+};
 const biasOf = ({ bias }: Layer): Tensor1D => bias.tensor<Tensor2D>().flatten();
 
 async function expectAll(received: readonly Tensor[], expected: readonly Matrix[], tolerance: number): Promise<void> {
@@ -119,7 +123,8 @@ describe.runIf(hasSoftwareGpu)('on webgpu', () => {
     const layer = makeLayer(Matrix.normal(rows, inputs), outputs);
     const dy = Matrix.normal(rows, outputs);
     const given = [layer.x.tensor(), layer.weight.tensor(), biasOf(layer)];
-    const run = (...[x, weight, bias]: Tensor[]): Tensor => linear(x!, weight as Tensor2D, (bias as Tensor1D | undefined) ?? null);
+    const run = (...[x, weight, bias]: Tensor[]): Tensor =>
+      linear(x!, weight as Tensor2D, (bias as Tensor1D | undefined) ?? null);
     const { value, grads } = tf.valueAndGrads(run)(given, dy.tensor());
     await expectAll([value], [forward(layer)], 1e-5);
     await expectAll(grads, backward(layer, dy), 1e-5);

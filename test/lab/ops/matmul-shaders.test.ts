@@ -1,40 +1,22 @@
 /**
- * @file The shaders of matrix products that the software GPU cannot run (float16, matrix units): Dawn's null device, which has
- * every feature and computes nothing, must accept their text, and with float32 and loops in the place of what is missing they must
- * compute the right numbers. And which shader is chosen for which device.
+ * @file Which shader is chosen for which device, and the text of those that the software GPU cannot run (float16, matrix
+ * units): Dawn's null device, which has every feature and computes nothing, must accept it.
  */
 import {
   joinShader,
   matricesShader,
-  multiplyOnGpu,
   planShader,
-  Random,
   rowsShader,
-  runningWebGpu,
-  startBackend,
-  stopBackend,
-  tf,
   tileShader,
-  withMatmulPrecision,
   type FinishFeatures,
   type GpuFeatures,
-  type GpuProduct,
   type ProductFeatures,
   type SubgroupMatrix,
 } from 'lab';
 import { create } from 'webgpu';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { relativeError } from '../core-fixture.ts';
-import { toHalf } from './matmul-truth.ts';
-import { hasSoftwareGpu } from './software-gpu.ts';
+import { matrixOf } from './software-gpu.ts';
 
-const matrixOf = (componentType: string, M: number, N: number, K: number, resultComponentType = 'f32'): SubgroupMatrix => ({
-  componentType,
-  resultComponentType,
-  M,
-  N,
-  K,
-});
 const booleans = [false, true];
 
 describe('planShader', () => {
@@ -126,7 +108,8 @@ describe('planShader', () => {
   });
 
   it('is large and whole where there is work enough, small and cut where there is little', () => {
-    const gpu: GpuFeatures = { half: false, smallestSubgroup: 32, largestSubgroup: 32, matrices: [], threads: 256, workgroupBytes: 32_768 };
+    const subgroups32 = { smallestSubgroup: 32, largestSubgroup: 32 };
+    const gpu: GpuFeatures = { half: false, ...subgroups32, matrices: [], threads: 256, workgroupBytes: 32_768 };
     const plan = (m: number, k: number, n: number): unknown =>
       planShader({ batch: 1, m, n, k, transposeA: false, rowSums: false }, gpu, 'float32');
     expect(plan(1024, 1024, 1024)).toEqual({ kind: 'tile', operand: 'float32', size: 64, parts: 1, terms: 1024 });
@@ -228,133 +211,5 @@ describe('the text of the shaders', () => {
       const text = matricesShader({ ...features, matrix, lanes });
       expect(await complaint(text), JSON.stringify(features)).toBeUndefined();
     }
-  });
-});
-
-/** Threads of a pretended subgroup. */
-const LANES = 8;
-
-/**
- * Float32 for float16; and for the matrix units loops, in which each thread of a subgroup computes its share of a result. An operand
- * is only the place where it lies: start, and from one row and from one column to the next.
- */
-function emulated(code: string, { M, N, K }: SubgroupMatrix): string {
-  const share = (M * N) / LANES;
-  const functions = `
-    alias Left = vec3<u32>; alias Right = vec3<u32>; alias Result = array<f32, ${share}>;
-    var<private> own: u32;
-    fn row_major(start: u32, stride: u32) -> vec3<u32> { return vec3<u32>(start, stride, 1u); }
-    fn col_major(start: u32, stride: u32) -> vec3<u32> { return vec3<u32>(start, 1u, stride); }
-    fn multiplyAdd(left: Left, right: Right, sum: Result) -> Result {
-      var c = sum;
-      for (var e = 0u; e < ${share}u; e++) {
-        let i = (own * ${share}u + e) / ${N}u;
-        let j = (own * ${share}u + e) % ${N}u;
-        var dot = 0.0;
-        for (var k = 0u; k < ${K}u; k++) { dot += A[left.x + i * left.y + k * left.z] * B[right.x + k * right.y + j * right.z]; }
-        c[e] += dot;
-      }
-      return c;
-    }
-    fn storeResult(start: u32, result: Result, stride: u32) {
-      var c = result;
-      for (var e = 0u; e < ${share}u; e++) {
-        C[start + (own * ${share}u + e) / ${N}u * stride + (own * ${share}u + e) % ${N}u] = c[e];
-      }
-    }`;
-  const rounding = `-> vec4<f32> { return vec4<f32>(unpack2x16float(pack2x16float(x.xy)), unpack2x16float(pack2x16float(x.zw))); }`;
-  const plain = code
-    .replaceAll(/^(enable|diagnostic).*$/gm, '')
-    .replace('-> vec4<f16> { return vec4<f16>(x); }', rounding)
-    .replaceAll('f16', 'f32');
-  if (!plain.includes('alias Left')) return plain;
-  return plain
-    .replaceAll(/^alias.*$/gm, '')
-    .replaceAll(/subgroupMatrixLoad<\w+, (\w+)>\(&[AB], /g, '$1(')
-    .replaceAll('subgroupMatrixMultiplyAccumulate', 'multiplyAdd')
-    .replaceAll('subgroupMatrixStore<row_major>(&C, ', 'storeResult(')
-    .replace('let lane = i32(index);', `let lane = i32(index); own = index % ${LANES}u;`)
-    .replace('@compute', `${functions}\n@compute`);
-}
-
-describe.runIf(hasSoftwareGpu)('what the software GPU cannot run, emulated', () => {
-  const random = new Random(2);
-  beforeAll(async () => {
-    await startBackend({ backend: 'webgpu', softwareGpu: true });
-    tf.engine().startScope();
-  });
-  afterAll(async () => {
-    tf.engine().endScope();
-    await stopBackend();
-  });
-
-  /** Runs the product as a device with those features would, its shaders emulated. */
-  function multiplyAs(features: readonly string[], matrix: SubgroupMatrix, product: GpuProduct): { keys: string[]; tensors: tf.Tensor[] } {
-    const { runner } = runningWebGpu()!;
-    const { backend } = runner;
-    const device = {
-      limits: backend.device.limits,
-      features: new Set(['subgroups', ...features]),
-      adapterInfo: { subgroupMinSize: LANES, subgroupMaxSize: LANES, subgroupMatrixConfigs: [matrix] },
-    };
-    const keys: string[] = [];
-    const pretending = {
-      backend: Object.create(backend, { device: { value: device } }) as typeof backend,
-      dispose: runner.dispose.bind(runner),
-      run(dispatch: Parameters<typeof runner.run>[0]) {
-        keys.push(dispatch.key);
-        return runner.run({ ...dispatch, key: `emulated ${dispatch.key}`, code: () => emulated(dispatch.code(), matrix) });
-      },
-    };
-    const infos = withMatmulPrecision('mixed', () => multiplyOnGpu({ runner: pretending as unknown as typeof runner }, product));
-    return { keys, tensors: infos.map((info) => tf.engine().makeTensorFromTensorInfo(info)) };
-  }
-
-  /** Products with bias and the sums of A's rows against double precision, for each transposition. */
-  async function expectRight(features: readonly string[], matrix: SubgroupMatrix, kind: string, m: number, k: number, n: number): Promise<void> {
-    for (const transposeA of k > 1000 ? [true] : booleans) {
-      for (const transposeB of booleans) {
-        const [a, b, bias] = [random.normals(m * k), random.normals(k * n), random.normals(n)];
-        const at = (values: Float32Array, i: number, j: number, rows: number, columns: number, transposed: boolean): number =>
-          values[transposed ? j * rows + i : i * columns + j]!;
-        const shape = [m, n];
-        const { keys, tensors } = multiplyAs(features, matrix, {
-          batch: 1,
-          m,
-          n,
-          k,
-          a: tf.tensor2d(a, transposeA ? [k, m] : [m, k]),
-          b: tf.tensor2d(b, transposeB ? [n, k] : [k, n]),
-          transposeA,
-          transposeB,
-          shape,
-          finish: { bias: tf.tensor1d(bias) },
-          rowSums: transposeA,
-        });
-        expect(keys[0]).toMatch(kind);
-        const expected = Float64Array.from({ length: m * n }, (_, i) => {
-          let sum = bias[i % n]!;
-          for (let p = 0; p < k; p++) sum += toHalf(at(a, Math.floor(i / n), p, m, k, transposeA)) * toHalf(at(b, p, i % n, k, n, transposeB));
-          return sum;
-        });
-        expect(relativeError(await tensors[0]!.data(), expected), `${transposeA} ${transposeB}`).toBeLessThan(2e-6);
-        if (!transposeA) continue;
-        const sums = Float64Array.from({ length: m }, (_, i) => a.filter((__, at) => at % m === i).reduce((x, y) => x + y, 0));
-        expect(relativeError(await tensors[1]!.data(), sums, Math.sqrt(m))).toBeLessThan(2e-6);
-      }
-    }
-  }
-
-  it.each([[37, 45, 19], [40, 36, 70]])('tiles in float16: %i × %i × %i', async (m, k, n) => {
-    await expectRight(['shader-f16'], matrixOf('f16', 8, 8, 8), 'tile', m, k, n);
-  });
-
-  it.each([
-    { matrix: matrixOf('f16', 8, 8, 8), m: 70, k: 45, n: 67 },
-    { matrix: matrixOf('f16', 16, 8, 16), m: 64, k: 64, n: 64 },
-    { matrix: matrixOf('f16', 16, 16, 16), m: 65, k: 40, n: 64 },
-    { matrix: matrixOf('f32', 8, 8, 8), m: 64, k: 1040, n: 64 },
-  ])('matrices $matrix.M × $matrix.N × $matrix.K of $matrix.componentType: $m × $k × $n', async ({ matrix, m, k, n }) => {
-    await expectRight(['shader-f16', 'chromium-experimental-subgroup-matrix'], matrix, 'matrices', m, k, n);
   });
 });

@@ -33,11 +33,13 @@ describe.runIf(hasSoftwareGpu)('matMul on webgpu', () => {
   });
 
   it.each([1, 2, 3, 4, 5])('is right for %i rows and for as many columns', async (few) => {
-    expect(await worstOf([single(few, 130, 77), single(few, 37, 16), single(77, 35, few), single(24, 40, few)])).toBeLessThan(TOLERANCE);
+    const products = [single(few, 130, 77), single(few, 37, 16), single(77, 35, few), single(24, 40, few)];
+    expect(await worstOf(products)).toBeLessThan(TOLERANCE);
   });
 
   it('is right for batches, equal, shared and broadcast', async () => {
-    const batches: [number[], number[]][] = [[[3], [3]], [[3], []], [[], [3]], [[2, 1], [1, 3]], [[2, 3], [3]], [[1], [5]], [[2, 1, 2], [3, 1]]];
+    const same: [number[], number[]][] = [[[3], [3]], [[3], []], [[], [3]], [[1], [5]]];
+    const batches = [...same, [[2, 1], [1, 3]], [[2, 3], [3]], [[2, 1, 2], [3, 1]]] as const;
     const products = batches.flatMap(([batchA, batchB]): Product[] => [
       { batchA, batchB, m: 9, k: 17, n: 12 },
       { batchA, batchB, m: 1, k: 19, n: 7 },
@@ -47,7 +49,8 @@ describe.runIf(hasSoftwareGpu)('matMul on webgpu', () => {
   });
 
   it('is right for very long sums, cut into parts or not', async () => {
-    const products = [single(5, 1024, 37), single(9, 20_001, 7), single(1, 9001, 5), { batchA: [2], batchB: [2], m: 6, k: 3000, n: 10 }];
+    const ofTwo = { batchA: [2], batchB: [2], m: 6, k: 3000, n: 10 };
+    const products = [single(5, 1024, 37), single(9, 20_001, 7), single(1, 9001, 5), ofTwo];
     expect(await worstOf(products)).toBeLessThan(TOLERANCE);
   });
 
@@ -117,7 +120,8 @@ describe.runIf(hasSoftwareGpu)('matMul on webgpu', () => {
 
   it('leaves no tensor and no buffer behind', async () => {
     const { bufferManager } = tf.backend() as unknown as { bufferManager: { numUsedBuffers?: number; numBytesUsed: number } };
-    const operands = [[5, 3, 7], [40, 3000, 36], [4, 0, 4], [1, 9, 9]].map(([m, k, n]) => [normal(m!, k!), normal(k!, n!)] as const);
+    const sizes = [[5, 3, 7], [40, 3000, 36], [4, 0, 4], [1, 9, 9]] as const;
+    const operands = sizes.map(([m, k, n]) => [normal(m, k), normal(k, n)] as const);
     const [x, y] = [normal(2, 1, 5, 3), normal(1, 3, 3, 4)];
     const run = async (): Promise<void> => {
       for (const [a, b] of operands) {
@@ -147,7 +151,11 @@ describe.runIf(hasSoftwareGpu)('mixed precision on webgpu', () => {
   });
 
   /** Of the kernel on `valuesA` [m, k] and `valuesB` [k, n], against the sum of products of what `round` makes of them. */
-  async function errorOfMixed(m: number, k: number, n: number, precision: MatmulPrecision, round: (x: number) => number): Promise<number> {
+  async function errorOfMixed(
+    [m, k, n]: readonly [number, number, number],
+    precision: MatmulPrecision,
+    round: (x: number) => number,
+  ): Promise<number> {
     const [valuesA, valuesB] = [random.normals(m * k), random.normals(k * n)];
     const c = withMatmulPrecision(precision, () => tf.matMul(tf.tensor2d(valuesA, [m, k]), tf.tensor2d(valuesB, [k, n])));
     const expected = Float64Array.from({ length: m * n }, (_, at) => {
@@ -158,10 +166,11 @@ describe.runIf(hasSoftwareGpu)('mixed precision on webgpu', () => {
     return relativeError(await c.data(), expected);
   }
 
-  it.each([[33, 40, 17], [2, 40, 17], [20, 2000, 8], [9, 40, 1]])('rounds operands to float16 and nothing else: %i × %i × %i', async (m, k, n) => {
-    expect(await errorOfMixed(m, k, n, 'mixed', toHalf)).toBeLessThan(2e-6);
-    expect(await errorOfMixed(m, k, n, 'mixed', (x) => x)).toBeGreaterThan(5e-5);
-    expect(await errorOfMixed(m, k, n, 'float32', (x) => x)).toBeLessThan(2e-6);
+  const sizes = [[33, 40, 17], [2, 40, 17], [20, 2000, 8], [9, 40, 1]] as const;
+  it.each(sizes)('rounds operands to float16 and nothing else: %i × %i × %i', async (...size) => {
+    expect(await errorOfMixed(size, 'mixed', toHalf)).toBeLessThan(2e-6);
+    expect(await errorOfMixed(size, 'mixed', (x) => x)).toBeGreaterThan(5e-5);
+    expect(await errorOfMixed(size, 'float32', (x) => x)).toBeLessThan(2e-6);
   });
 
   it('rounds to the nearest, ties to even, and what is too large to infinity', async () => {

@@ -61,7 +61,8 @@ webGpuKernel('lab.linearGradient', (context, { x, weight, dy, factor }, { bias }
 /** Σ dy as a product with ones, for a layer of no inputs: [rows, outputs] → [outputs]. */
 function sumOfRows(context: WebGpuContext, dy: Info, rows: number, outputs: number): Info {
   const ones = filled(context.runner, [1, rows], 1);
-  const product = { batch: 1, m: 1, n: outputs, k: rows, a: ones, b: dy, transposeA: false, transposeB: false, shape: [outputs] };
+  const sizes = { batch: 1, m: 1, n: outputs, k: rows, shape: [outputs] };
+  const product = { ...sizes, a: ones, b: dy, transposeA: false, transposeB: false };
   const [sum] = withMatmulPrecision('float32', () => multiplyOnGpu(context, product));
   context.runner.dispose(ones);
   return sum!;

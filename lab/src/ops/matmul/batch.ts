@@ -18,7 +18,8 @@ export function dimensionsOf(a: Info, b: Info, transposeA: boolean, transposeB: 
   const [bDown, bRight] = b.shape.slice(-2) as [number, number];
   const [m, k] = transposeA ? [aRight, aDown] : [aDown, aRight];
   const [kb, n] = transposeB ? [bRight, bDown] : [bDown, bRight];
-  invariant(k === kb, () => `matMul: [${a.shape.join(', ')}] and [${b.shape.join(', ')}] do not fit: the inner sizes are ${k} and ${kb}`);
+  const sizes = (of: Info): string => `[${of.shape.join(', ')}]`;
+  invariant(k === kb, () => `matMul: ${sizes(a)} and ${sizes(b)} do not fit: the inner sizes are ${k} and ${kb}`);
   const batchShape = tf.broadcast_util.assertAndGetBroadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2));
   return { m, n, k, batchShape };
 }

@@ -28,7 +28,9 @@ function readFeatures({ features, adapterInfo, limits }: TellingDevice): GpuFeat
     half: features.has('shader-f16'),
     smallestSubgroup: subgroups ? (adapterInfo.subgroupMinSize ?? 0) : 0,
     largestSubgroup: subgroups ? (adapterInfo.subgroupMaxSize ?? 0) : 0,
-    matrices: [...matrices].map(({ componentType, resultComponentType, M, N, K }) => ({ componentType, resultComponentType, M, N, K })),
+    matrices: Array.from(matrices, ({ componentType, resultComponentType, M, N, K }) => {
+      return { componentType, resultComponentType, M, N, K };
+    }),
     threads: Math.min(limits['maxComputeInvocationsPerWorkgroup']!, limits['maxComputeWorkgroupSizeX']!),
     workgroupBytes: limits['maxComputeWorkgroupStorageSize']!,
   };

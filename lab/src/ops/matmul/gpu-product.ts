@@ -61,8 +61,8 @@ function normalized(product: GpuProduct): GpuProduct {
   const { m, n, a, b, transposeA, transposeB, stepA = 0, stepB = 0, starts, finish, rowSums } = product;
   if (n === 1 && m > 1 && !finish?.bias && !rowSums) {
     const turned = starts?.map((_, i) => starts[i ^ 1]!);
-    const swapped = { m: 1, n: m, a: b, b: a, transposeA: false, transposeB: !transposeA, stepA: stepB, stepB: stepA, starts: turned };
-    return { ...product, ...swapped };
+    const operands = { a: b, b: a, stepA: stepB, stepB: stepA, starts: turned };
+    return { ...product, ...operands, m: 1, n: m, transposeA: false, transposeB: !transposeA };
   }
   return { ...product, transposeA: transposeA && (m > 1 || rowSums === true), transposeB: transposeB || n === 1 };
 }

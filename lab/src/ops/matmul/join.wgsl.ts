@@ -1,5 +1,6 @@
 /**
- * @file The end of a product whose sums were cut along k, in WGSL: adds the parts, always in the same order, and finishes the sum.
+ * @file The end of a product whose sums were cut along k, in WGSL: adds the parts, always in the same order, and finishes the
+ * sum.
  */
 import {
   declareBuffers,

@@ -1,8 +1,8 @@
 /**
  * @file The matrix product on a GPU's matrix units (NVIDIA's tensor cores, Apple's simdgroup matrices), in WGSL with Dawn's
  * extension `chromium_experimental_subgroup_matrix`. A workgroup owns a tile of 64 × 64 of C; each of its subgroups multiplies
- * 4 × 2 small matrices at a time, so that what it loads serves 2 or 4 times. Edges, bias and the like are done by the threads, while
- * C passes through the workgroup's memory, a quarter of the tile at a time.
+ * 4 × 2 small matrices at a time, so that what it loads serves 2 or 4 times. Edges, bias and the like are done by the threads,
+ * while C passes through the workgroup's memory, a quarter of the tile at a time.
  *
  * This has never run on a GPU that has such units: Dawn accepts its text, and with loops in the place of the units its results
  * are right.

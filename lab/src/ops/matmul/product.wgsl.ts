@@ -1,6 +1,6 @@
 /**
- * @file What the shaders of matrix products have in common, in WGSL: bindings, loads in fours, how operands are rounded, and what
- * is done to a sum before it is stored.
+ * @file What the shaders of matrix products have in common, in WGSL: bindings, loads in fours, how operands are rounded, and
+ * what is done to a sum before it is stored.
  *
  * Letters: C[m, n] = A[m, k] B[k, n]. A and B may be stored transposed. Four neighbours of a stored row are a "four".
  */
@@ -111,8 +111,8 @@ export const elementOf = (operand: Operand): 'f16' | 'f32' => (operand === 'half
 export const enableFor = (operand: Operand): string => (operand === 'half' ? 'enable f16;' : '');
 
 /**
- * `operand(x)`: a four as it enters the product. WGSL leaves open what becomes of numbers beyond float16's range; they must become
- * infinite, as in hardware, so that a loss that was scaled too far shows.
+ * `operand(x)`: a four as it enters the product. WGSL leaves open what becomes of numbers beyond float16's range; they must
+ * become infinite, as in hardware, so that a loss that was scaled too far shows.
  */
 export function operandFunction(operand: Operand): string {
   if (operand === 'half') return 'fn operand(x: vec4<f32>) -> vec4<f16> { return vec4<f16>(x); }';
@@ -124,8 +124,8 @@ export function operandFunction(operand: Operand): string {
 }
 
 /**
- * x · sigmoid(2u) with u = √(2/π) (x + 0.044715 x³), and its derivative. Far out, where the sigmoid has long been 0 or 1, exp and x³
- * would leave the range of float32.
+ * x · sigmoid(2u) with u = √(2/π) (x + 0.044715 x³), and its derivative. Far out, where the sigmoid has long been 0 or 1, exp
+ * and x³ would leave the range of float32.
  */
 const geluText = (type: string): string => `
   const twoU1 = ${2 * Math.sqrt(2 / Math.PI)};

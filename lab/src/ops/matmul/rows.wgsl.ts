@@ -1,7 +1,7 @@
 /**
- * @file A few rows times a matrix, in WGSL: what decoding one token at a time consists of. Each number of the matrix is used only
- * once for every row, so that its way from memory is all that counts: no tiles, neighbouring threads read neighbouring numbers,
- * and k is shared out over threads so that there is enough work in flight.
+ * @file A few rows times a matrix, in WGSL: what decoding one token at a time consists of. Each number of the matrix is used
+ * only once for every row, so that its way from memory is all that counts: no tiles, neighbouring threads read neighbouring
+ * numbers, and k is shared out over threads so that there is enough work in flight.
  */
 import {
   declareProduct,
@@ -63,7 +63,8 @@ function dotProducts(features: RowsFeatures): string {
   const { rows, shuffled, wholeA } = features;
   const lanes = shuffled || USUAL_LANES;
   // Beyond the end of the row lies the next one.
-  const inside = (x: string): string => (wholeA ? x : `select(vec4<f32>(0.0), ${x}, k + vec4<i32>(0, 1, 2, 3) < vec4<i32>(product.k))`);
+  const beforeEnd = 'k + vec4<i32>(0, 1, 2, 3) < vec4<i32>(product.k)';
+  const inside = (x: string): string => (wholeA ? x : `select(vec4<f32>(0.0), ${x}, ${beforeEnd})`);
   return `
 ${shuffled ? '' : `var<workgroup> sums: array<f32, ${rows * THREADS}>;`}
 ${head(features)}

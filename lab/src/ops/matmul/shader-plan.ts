@@ -1,6 +1,6 @@
 /**
- * @file Which shader takes a matrix product on WebGPU, and how it is cut: a pure function of the sizes, of what the device can do
- * and of the precision asked for.
+ * @file Which shader takes a matrix product on WebGPU, and how it is cut: a pure function of the sizes, of what the device can
+ * do and of the precision asked for.
  */
 import type { MatmulPrecision } from '../precision.ts';
 import { depthFits, MATRICES_BYTES, MATRICES_TILE, threadsOf, type SubgroupMatrix } from './matrices.wgsl.ts';
@@ -41,7 +41,9 @@ interface Cut {
   readonly terms: number;
 }
 
-/** Workgroups to aim at: two for each multiprocessor of a large GPU (132 on an H100); WebGPU does not tell how many there are. */
+/**
+ * Workgroups to aim at: two for each multiprocessor of a large GPU (132 on an H100); WebGPU does not tell how many there are.
+ */
 const WORKGROUPS = 256;
 /** Fewer terms than this are not worth another dispatch, of some 30 µs, to add parts. */
 const LONG = 1024;
@@ -63,8 +65,8 @@ function cut({ batch, m, n, k }: ProductShape, tiles: number): Cut {
 const tilesOf = ({ batch, m, n }: ProductShape, size: number): number => batch * Math.ceil(m / size) * Math.ceil(n / size);
 
 /**
- * Only where 'mixed' is asked for: operands in float16 with sums in float32, or, as on Apple's, rounded to it and in float32. (Units
- * that take float32 would do for 'float32' too, but what has never run on hardware must be asked for.)
+ * Only where 'mixed' is asked for: operands in float16 with sums in float32, or, as on Apple's, rounded to it and in float32.
+ * (Units that take float32 would do for 'float32' too, but what has never run on hardware must be asked for.)
  */
 function chooseMatrices(shape: ProductShape, gpu: GpuFeatures): ShaderPlan | undefined {
   const { smallestSubgroup: lanes, largestSubgroup, threads, workgroupBytes } = gpu;

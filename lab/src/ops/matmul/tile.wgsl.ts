@@ -1,7 +1,7 @@
 /**
- * @file The matrix product in WGSL, for any sizes: a workgroup owns a square tile of C and walks along k. Its 64 threads bring a
- * strip of A and one of B into the workgroup's memory, a block of 4 × 4 each, and multiply from there: thread (x, y) holds the
- * sums of rows 4y … and columns 4x …, 4 × 4 or 8 × 8 of them, so that what it loads serves 4 or 8 times.
+ * @file The matrix product in WGSL, for any sizes: a workgroup owns a square tile of C and walks along k. Its 64 threads bring
+ * a strip of A and one of B into the workgroup's memory, a block of 4 × 4 each, and multiply from there: thread (x, y) holds
+ * the sums of rows 4y … and columns 4x …, 4 × 4 or 8 × 8 of them, so that what it loads serves 4 or 8 times.
  *
  * The variant with operands in float16 has never run on a GPU that has them: Dawn accepts its text, and with float32 in the
  * place of float16 its results are right.
@@ -88,9 +88,9 @@ fn main(${PARAMETERS}) {
 }
 
 /**
- * Fills A or B with the strip that begins at row or column `first` and term k0: each thread one block of 4 × 4. Stored rows that
- * run along k are turned over on the way. Terms from `end` on count as zeros, in A and in B: what lies there may be NaN. Rows and
- * columns beyond the end hold whatever comes, and end in sums that nobody stores.
+ * Fills A or B with the strip that begins at row or column `first` and term k0: each thread one block of 4 × 4. Stored rows
+ * that run along k are turned over on the way. Terms from `end` on count as zeros, in A and in B: what lies there may be NaN.
+ * Rows and columns beyond the end hold whatever comes, and end in sums that nobody stores.
  *
  * @returns in WGSL: the sum of the block along k, if it was stored across it
  */

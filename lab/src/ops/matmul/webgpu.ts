@@ -1,4 +1,7 @@
-/** @file TensorFlow.js's matrix product on webgpu, by the lab's own shaders: equally fast for every transposition and for batches. */
+/**
+ * @file TensorFlow.js's matrix product on webgpu, by the lab's own shaders: equally fast for every transposition and for
+ * batches.
+ */
 import type { Info } from '../kernel-registry.ts';
 import { webGpuKernel, type WebGpuContext } from '../webgpu/index.ts';
 import { dimensionsOf, matrixIndices } from './batch.ts';
