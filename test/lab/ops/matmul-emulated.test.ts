@@ -1,6 +1,6 @@
 /**
  * @file The shaders of matrix products that the software GPU cannot run, for float16 and for matrix units: with float32 and
- * loops in the place of what is missing they must compute the right numbers.
+ * loops in the place of what is missing they must compute the right numbers. And the one for devices that lack what it has.
  */
 import {
   multiplyOnGpu,
@@ -95,7 +95,7 @@ describe.runIf(hasSoftwareGpu)('what the software GPU cannot run, emulated', () 
     const { backend } = runner;
     const device = {
       limits: backend.device.limits,
-      features: new Set(['subgroups', ...features]),
+      features: new Set(features),
       adapterInfo: { subgroupMinSize: LANES, subgroupMaxSize: LANES, subgroupMatrixConfigs: [matrix] },
     };
     const keys: string[] = [];
@@ -151,7 +151,12 @@ describe.runIf(hasSoftwareGpu)('what the software GPU cannot run, emulated', () 
     }
   });
 
-  const features = ['shader-f16', 'chromium-experimental-subgroup-matrix'];
+  it.each([[1, 70, 9], [3, 37, 22], [4, 36, 8]] as const)('few rows without subgroups: %i × %i × %i', async (...size) => {
+    const device = { features: [], matrix: matrixOf('f16', 8, 8, 8) };
+    expect(await expectRight(device, size, false, true)).toMatch(/^matmul, \d rows, 0 shuffled .*"transposeB":true/);
+  });
+
+  const features = ['subgroups', 'shader-f16', 'chromium-experimental-subgroup-matrix'];
   it.each([
     { matrix: matrixOf('f16', 8, 8, 8), size: [70, 45, 67] },
     { matrix: matrixOf('f16', 16, 8, 16), size: [64, 64, 64] },
