@@ -2,8 +2,9 @@
 export * from './activation/index.ts';
 export * from './adamw/index.ts';
 export * from './attention/index.ts';
-export * from './cross-entropy/index.ts';
+export { crossEntropy, crossEntropyReference, type CrossEntropyOptions } from './cross-entropy/index.ts';
 export * from './embedding/index.ts';
+export * from './head-loss/index.ts';
 export * from './layer-norm/index.ts';
 export { linear, linearReference } from './linear/index.ts';
 export * from './mlp/index.ts';
