@@ -8,6 +8,7 @@ export * from './head-loss/index.ts';
 export * from './layer-norm/index.ts';
 export { linear, linearReference } from './linear/index.ts';
 export * from './mlp/index.ts';
+export * from './quantized-matmul/index.ts';
 export * from './residual/index.ts';
 export * from './rms-norm/index.ts';
 export * from './webgpu/index.ts';

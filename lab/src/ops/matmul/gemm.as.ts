@@ -13,9 +13,9 @@ import { COLUMNS, ROWS, tileAdd, tileSet } from './tile.as';
 /** Floats of packed B: 512 KiB, half of an ordinary core's second-level cache. */
 const PACKED_B: i32 = 128 * 1024;
 /** k is walked in steps of this many terms: a strip of B (512 · 8 floats, 16 KiB) then stays in the first-level cache. */
-const DEPTH: i32 = 512;
+export const DEPTH: i32 = 512;
 /** Rows of A that are packed at once; 132 is a multiple of the tile's 6 rows and holds a head's 128 queries whole. */
-const MOST_ROWS: i32 = 132;
+export const MOST_ROWS: i32 = 132;
 /** The last strip may be cut short but is always packed whole. */
 const SLACK: i32 = 2048;
 
@@ -58,8 +58,8 @@ function copyEdge(c: usize, rowStride: i32, rows: i32, columns: i32, add: bool):
   }
 }
 
-/** The two innermost loops of BLIS: every strip of A meets every strip of B in a register tile. */
-function multiplyPacked(b: usize, stripBytes: usize, c: usize, rowStride: i32, rows: i32, columns: i32, depth: i32, add: bool): void {
+/** The two innermost loops of BLIS: every strip of A (packed in `spaceForA`) meets every strip of B in a register tile. */
+export function multiplyPacked(b: usize, stripBytes: usize, c: usize, rowStride: i32, rows: i32, columns: i32, depth: i32, add: bool): void {
   const rowBytes = (<usize>rowStride) << 2;
   for (let j: i32 = 0; j < columns; j += COLUMNS) {
     const present = min(COLUMNS, columns - j);
