@@ -6,13 +6,18 @@ import { makeFloats, offsetOf, sizeOf, wasmKernel, type Info, type Inputs, type 
 import {
   ADD_BIAS, AS_IT_IS, DEQUANTIZE, MULTIPLY_QUANTIZED, MULTIPLY_QUANTIZED_ROWS, PREPARE_QUANTIZED,
 } from '../wasm/operations.ts';
-import { codesInRun, type PackedLayout } from './layout.ts';
+import { codesInRun, type BitWidth, type PackedLayout } from './layout.ts';
 
 const FLOAT = 4;
-/** With more rows than this, decoding once and packing costs less than decoding for every row. */
-const FEW_ROWS = 4;
+/**
+ * With more rows than this, decoding once and packing costs less than decoding for every row (measured: it breaks even at about
+ * 9 rows with 4 bits, 7 with 8). Codes of 3 bits lie in two words, which takes longer to put together than to pack.
+ */
+const fewRows = (bits: BitWidth): number => (bits === 3 ? 0 : 8);
 /** Codes that are worth a claim: some ten microseconds of work. */
 const CODES_IN_CHUNK = 2 ** 16;
+/** Four vectors, as in rows.as.ts. */
+const MASKS = 16;
 /** As in blocks.as.ts. */
 const MOST_COLUMNS = 128;
 /** Pieces to aim at: enough to keep eight threads busy to the end. */
@@ -34,8 +39,11 @@ function multiplyFewRows(context: WasmContext, inputs: Inputs, layout: PackedLay
   const { outputs, places, groups, paddedGroup } = layout;
   const rows = y.shape[0]!;
   const { words, common } = weightArguments(context, inputs, layout);
-  const prepared = pool.scratch(FLOAT * rows * (places + groups));
+  const masks = pool.scratch(FLOAT * (MASKS + rows * (places + groups)));
+  const prepared = masks + FLOAT * MASKS;
   const sums = prepared + FLOAT * rows * places;
+  const mask = 2 ** layout.bits - 1;
+  new Int32Array(backend.wasm.HEAPU8.buffer, masks, MASKS).forEach((_, i, all) => (all[i] = mask << ((i >> 2) * layout.bits)));
   const unused = 0;
   pool.run(PREPARE_QUANTIZED, rows, [
     offsetOf(backend, inputs['x']!), prepared, sums, places, unused, unused, ...common, unused, unused, paddedGroup,
@@ -43,7 +51,7 @@ function multiplyFewRows(context: WasmContext, inputs: Inputs, layout: PackedLay
   const inChunk = Math.max(1, Math.ceil(CODES_IN_CHUNK / (rows * places)));
   pool.run(MULTIPLY_QUANTIZED_ROWS, Math.ceil(outputs / inChunk), [
     words, prepared, sums, rows, offsetOf(backend, y), outputs, ...common,
-    inChunk, places, paddedGroup, inputs['bias'] ? offsetOf(backend, inputs['bias']) : 0,
+    inChunk, places, paddedGroup, inputs['bias'] ? offsetOf(backend, inputs['bias']) : 0, masks,
   ]);
 }
 
@@ -69,7 +77,7 @@ wasmKernel('lab.quantizedMatmul', (context, inputs, { layout }) => {
   const packed = layout as PackedLayout;
   const rows = inputs['x']!.shape[0]!;
   const y = makeFloats(context.backend, [rows, packed.outputs]);
-  if (rows > FEW_ROWS) multiplyPanels(context, inputs, packed, inputs['x']!, y, true);
+  if (rows > fewRows(packed.bits)) multiplyPanels(context, inputs, packed, inputs['x']!, y, true);
   else if (rows > 0) multiplyFewRows(context, inputs, packed, y);
   return [y];
 });
