@@ -31,6 +31,7 @@ export interface WasmBackend {
   readonly dataIdMap: { get(dataId: object): { memoryOffset: number; refCount: number } };
   makeOutput(shape: readonly number[], dtype: string): tf.TensorInfo;
   incRef(dataId: object): void;
+  disposeData(dataId: object): boolean;
 }
 
 /** The heap that tensors and kernels share. */

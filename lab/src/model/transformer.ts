@@ -4,11 +4,11 @@
  *
  * Shapes: B batch, T tokens, D width, H heads, U keys, V vocabulary.
  */
-import { tf, type Tensor, type Tensor2D, type Tensor3D, type Tensor4D } from '../backend/index.ts';
+import { tf, type Scalar, type Tensor, type Tensor2D, type Tensor3D, type Tensor4D } from '../backend/index.ts';
 import { invariant, LabError, Random } from '../base/index.ts';
 import { type AttentionContext, ContiguousKVCache, type KVCache } from '../attention/index.ts';
 import { Dropout, Embedding, type Layer, Linear, Module } from '../nn/index.ts';
-import { linear } from '../ops/index.ts';
+import { crossEntropy, type CrossEntropyOptions, linear, linearCrossEntropy, type LinearWeights } from '../ops/index.ts';
 import { Block } from './block.ts';
 import {
   type BlockModule,
@@ -22,6 +22,11 @@ import { makeNorm, makePosition } from './parts.ts';
 export interface ForwardOptions extends Omit<AttentionContext, 'layer'> {
   /** Give the logits of the last position alone: all that generation needs (default false). */
   readonly lastOnly?: boolean;
+}
+
+export interface LossOptions extends Pick<CrossEntropyOptions, 'ignoreIndex'> {
+  /** 'mean' (over the targets that count) or 'sum'. */
+  readonly reduction?: 'mean' | 'sum';
 }
 
 export class Transformer extends Module {
@@ -66,6 +71,28 @@ export class Transformer extends Module {
       const wanted = lastOnly && length > 1 ? tf.slice(hidden, [0, length - 1, 0], [batch, 1, width]) : hidden;
       return this.project(this.finalNorm.forward(wanted));
     });
+  }
+
+  /**
+   * crossEntropy(forward(tokens), targets), without the logits of all tokens at once where the head is a plain linear layer.
+   *
+   * @param tokens [B, T] int32, each 0 … V − 1
+   * @param targets [B, T] int32, each 0 … V − 1 or `ignoreIndex`
+   */
+  loss(tokens: Tensor2D, targets: Tensor2D, options: LossOptions = {}): Scalar {
+    return tf.tidy(() => {
+      const head = this.#plainHead();
+      if (!head) return crossEntropy(this.forward(tokens), targets, options);
+      const hidden = this.finalNorm.forward(this.transform(this.embed(tokens)));
+      return linearCrossEntropy(hidden, head.weight, targets, { ...options, bias: head.bias });
+    });
+  }
+
+  /** The weights of the head; null when this model, or its head, does something else than multiply by them. */
+  #plainHead(): LinearWeights | null {
+    if (this.forward !== Transformer.prototype.forward || this.project !== Transformer.prototype.project) return null;
+    if (!this.head) return { weight: this.tokenEmbedding.weight, bias: null };
+    return this.head instanceof Linear && this.head.forward === Linear.prototype.forward ? this.head : null;
   }
 
   /** Tokens [B, T] → the residual stream as it begins [B, T, D]. */

@@ -4,12 +4,15 @@
 import { tf, type Scalar, type Tensor, type Tensor2D, type Tensor3D, valueAndGradients, type Variable } from '../backend/index.ts';
 import { invariant, LabError } from '../base/index.ts';
 import type { Batch } from '../data/index.ts';
+import { crossEntropy } from '../ops/index.ts';
 
 /** What can be trained: a Transformer, or anything else that turns token ids into logits. */
 export interface Trainable {
   readonly training: boolean;
   /** [B, T] → [B, T, V] */
   forward(tokens: Tensor2D): Tensor3D;
+  /** The mean cross-entropy of its logits, if it has a shorter way to it. */
+  loss?(tokens: Tensor2D, targets: Tensor2D): Scalar;
   namedParameters(): ReadonlyMap<string, Variable>;
   train(): unknown;
   eval(): unknown;
@@ -21,6 +24,12 @@ export interface Trainable {
 
 /** Mean over the tokens of −log p(target), or what a reader puts in its place: logits [B, T, V], targets [B, T]. */
 export type LossFunction = (logits: Tensor3D, targets: Tensor2D) => Scalar;
+
+/** What the model is judged by: the function given, else the cross-entropy, by the model's own way if it has one. */
+export function lossOfModel(model: Trainable, inputs: Tensor2D, targets: Tensor2D, lossOf?: LossFunction): Scalar {
+  if (!lossOf && model.loss) return model.loss(inputs, targets);
+  return (lossOf ?? crossEntropy)(model.forward(inputs), targets);
+}
 
 export interface LossAndGradients {
   readonly loss: Scalar;
@@ -36,8 +45,10 @@ export function batchTensors({ inputs, targets, batchSize, contextLength }: Batc
 /**
  * The mean loss of the batches and its gradients. Each batch's intermediate results are freed before the next one starts, so
  * n small batches take the memory of one. Call it in a tidy.
+ *
+ * @param lossOf the cross-entropy unless told
  */
-export function lossAndGradients(model: Trainable, batches: readonly Batch[], lossOf: LossFunction): LossAndGradients {
+export function lossAndGradients(model: Trainable, batches: readonly Batch[], lossOf?: LossFunction): LossAndGradients {
   invariant(batches.length > 0, 'lossAndGradients: no batch was given');
   const parameters = [...model.namedParameters()].filter(([, variable]) => variable.trainable);
   if (parameters.length === 0) throw new LabError('There is nothing to train: every parameter of the model is frozen.');
@@ -59,13 +70,13 @@ export function lossAndGradients(model: Trainable, batches: readonly Batch[], lo
 function batchGradients(
   model: Trainable,
   batch: Batch,
-  lossOf: LossFunction,
+  lossOf: LossFunction | undefined,
   parameters: readonly (readonly [path: string, variable: Variable])[],
 ): { loss: Scalar; gradients: Record<string, Tensor> } {
   return tf.tidy(() => {
     const { inputs, targets } = batchTensors(batch);
     const variables = parameters.map(([, variable]) => variable);
-    const { value, gradients } = valueAndGradients(() => lossOf(model.forward(inputs), targets), variables);
+    const { value, gradients } = valueAndGradients(() => lossOfModel(model, inputs, targets, lossOf), variables);
     const found = parameters.filter(([, variable]) => gradients.has(variable));
     return { loss: value, gradients: Object.fromEntries(found.map(([path, variable]) => [path, gradients.get(variable)!])) };
   });

@@ -3,7 +3,6 @@
  */
 import { invariant } from '../base/index.ts';
 import type { Batch } from '../data/index.ts';
-import { crossEntropy } from '../ops/index.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
 import { AdamW } from './adamw.ts';
 import type { LossPoint } from './checkpoint.ts';
@@ -84,7 +83,6 @@ export interface TrainPlan extends TrainOptions {
   readonly accumulate: number;
   readonly schedule: Schedule;
   readonly optimizer: OptimizerFactory;
-  readonly loss: LossFunction;
 }
 
 /** @throws RangeError for numbers that make no sense. */
@@ -117,6 +115,5 @@ export function trainPlan(options: TrainOptions): TrainPlan {
     accumulate,
     schedule: schedule ? (step) => schedule(step, rates) : warmupCosine(rates),
     optimizer: options.optimizer ?? ((parameters) => new AdamW(parameters, { weightDecay, beta1, beta2 })),
-    loss: options.loss ?? ((logits, targets) => crossEntropy(logits, targets)),
   };
 }

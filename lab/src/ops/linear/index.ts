@@ -41,7 +41,7 @@ export function linearReference(x: Tensor, weight: Tensor2D, bias: Tensor1D | nu
 }
 
 /** [..., I] → [N, I] */
-function rowsOf(x: Tensor): Tensor2D {
+export function rowsOf(x: Tensor): Tensor2D {
   return (x.rank === 2 ? x : tf.reshape(x, [-1, x.shape.at(-1)!])) as Tensor2D;
 }
 
@@ -54,7 +54,7 @@ function linearForward(x: Tensor, weight: Tensor2D, bias: Tensor1D | null): Tens
 }
 
 /** Off the tape: [dx, dW], and db if there is a bias. */
-function linearBackward(x: Tensor, weight: Tensor2D, dy: Tensor, { bias }: { readonly bias: boolean }): Tensor[] {
+export function linearBackward(x: Tensor, weight: Tensor2D, dy: Tensor, { bias }: { readonly bias: boolean }): Tensor[] {
   const fused = fusedKernel('linearGradient');
   if (fused) return fused({ x, weight, dy }, { bias });
   const rows = rowsOf(dy);

@@ -11,12 +11,16 @@ import { finish } from '../matmul/finish.as';
 import { addParts, multiply, usePackingSpace, packingSpace } from '../matmul/gemm.as';
 import { multiplyRows } from '../matmul/vector.as';
 import { normalize, normalizeGradient } from '../norm/rows.as';
+import { multiplyQuantized } from '../quantized-matmul/blocks.as';
+import { dequantize } from '../quantized-matmul/decode.as';
+import { multiplyQuantizedRows, prepareQuantized } from '../quantized-matmul/rows.as';
 import { binary, unary } from './elementwise.as';
 import { addSegments, gatherRows, rearrange } from './layout.as';
 import {
   ADAMW, ADD_PARTS, ADD_SEGMENTS, ATTEND, ATTEND_GRADIENT, BINARY, CROSS_ENTROPY, CROSS_ENTROPY_GRADIENT, FINISH, GATHER_ROWS,
   MULTIPLY, MULTIPLY_ROWS, NORMALIZE, NORMALIZE_GRADIENT, REARRANGE, REDUCE_ROWS, SOFTMAX, SUM_COLUMNS, SUM_SQUARES, UNARY,
 } from './operations';
+import { DEQUANTIZE, MULTIPLY_QUANTIZED, MULTIPLY_QUANTIZED_ROWS, PREPARE_QUANTIZED } from './operations';
 import { useControlBlock } from './parallel.as';
 import { reduceRows, softmax, sumColumns } from './rows.as';
 import { CONSTANT_BYTES, useConstants } from './vectors.as';
@@ -50,6 +54,10 @@ export function run(operation: i32, chunk: i32): void {
     case CROSS_ENTROPY_GRADIENT: crossEntropyGradient(chunk); break;
     case SUM_SQUARES: sumSquares(chunk); break;
     case ADAMW: adamw(chunk); break;
+    case PREPARE_QUANTIZED: prepareQuantized(chunk); break;
+    case MULTIPLY_QUANTIZED_ROWS: multiplyQuantizedRows(chunk); break;
+    case MULTIPLY_QUANTIZED: multiplyQuantized(chunk); break;
+    case DEQUANTIZE: dequantize(chunk); break;
     case ADD_PARTS: addParts(chunk); break;
     case BINARY: binary(chunk); break;
     case UNARY: unary(chunk); break;

@@ -22,6 +22,10 @@ export const SUM_SQUARES = 16;
 export const ADAMW = 17;
 export const ATTEND = 18;
 export const ATTEND_GRADIENT = 19;
+export const PREPARE_QUANTIZED = 25;
+export const MULTIPLY_QUANTIZED_ROWS = 26;
+export const MULTIPLY_QUANTIZED = 27;
+export const DEQUANTIZE = 28;
 
 /** What becomes of a matrix product once its sums are complete. */
 export const AS_IT_IS = 0;
