@@ -2,6 +2,7 @@
  * @file The module that every thread instantiates on the shared heap: the parallel loop and all kernels.
  * It has no data of its own in memory (the heap belongs to TensorFlow.js); kernels.mjs checks that.
  */
+import { activate } from '../activation/bend.as';
 import { adamw, sumSquares } from '../adamw/update.as';
 import { attendGradient } from '../attention/backward.as';
 import { attend } from '../attention/forward.as';
@@ -14,8 +15,9 @@ import { normalize, normalizeGradient } from '../norm/rows.as';
 import { binary, unary } from './elementwise.as';
 import { addSegments, gatherRows, rearrange } from './layout.as';
 import {
-  ADAMW, ADD_PARTS, ADD_SEGMENTS, ATTEND, ATTEND_GRADIENT, BINARY, CROSS_ENTROPY, CROSS_ENTROPY_GRADIENT, FINISH, GATHER_ROWS,
-  MULTIPLY, MULTIPLY_ROWS, NORMALIZE, NORMALIZE_GRADIENT, REARRANGE, REDUCE_ROWS, SOFTMAX, SUM_COLUMNS, SUM_SQUARES, UNARY,
+  ACTIVATE, ADAMW, ADD_PARTS, ADD_SEGMENTS, ATTEND, ATTEND_GRADIENT, BINARY, CROSS_ENTROPY, CROSS_ENTROPY_GRADIENT, FINISH,
+  GATHER_ROWS, MULTIPLY, MULTIPLY_ROWS, NORMALIZE, NORMALIZE_GRADIENT, REARRANGE, REDUCE_ROWS, SOFTMAX, SUM_COLUMNS, SUM_SQUARES,
+  UNARY,
 } from './operations';
 import { useControlBlock } from './parallel.as';
 import { reduceRows, softmax, sumColumns } from './rows.as';
@@ -50,6 +52,7 @@ export function run(operation: i32, chunk: i32): void {
     case CROSS_ENTROPY_GRADIENT: crossEntropyGradient(chunk); break;
     case SUM_SQUARES: sumSquares(chunk); break;
     case ADAMW: adamw(chunk); break;
+    case ACTIVATE: activate(chunk); break;
     case ADD_PARTS: addParts(chunk); break;
     case BINARY: binary(chunk); break;
     case UNARY: unary(chunk); break;
