@@ -13,7 +13,7 @@ import { mergeHeads, splitHeads } from './heads.ts';
 
 /** How positions enter attention; RoPE turns, ALiBi biases, learned positions do neither. */
 export interface AttentionPosition {
-  /** Turns queries or keys [B, H, T, S] whose first token stands at `offset`. */
+  /** Turns queries or keys [B, H, T, S] whose first token stands at `offset`. Nobody needs x any more. */
   rotate?(x: Tensor4D, offset: number): Tensor4D;
   /** Added to the scores: [H, T, U]. */
   bias?(heads: number, queries: number, keys: number): Tensor;

@@ -9,5 +9,6 @@ export { linear, linearReference } from './linear/index.ts';
 export * from './mlp/index.ts';
 export * from './residual/index.ts';
 export * from './rms-norm/index.ts';
+export * from './rotary/index.ts';
 export * from './webgpu/index.ts';
 export * from './with-gradient.ts';

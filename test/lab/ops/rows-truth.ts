@@ -42,6 +42,17 @@ export const swigluTruth = (gate: Numbers, up: Numbers): Numbers => gate.map((g,
 export const embeddingTruth = (table: Numbers, width: number, ids: readonly number[]): Numbers =>
   Float64Array.from(ids.flatMap((id) => Array.from(table.subarray(id * width, (id + 1) * width))));
 
+/** Su et al. 2021, equation 34, with number i beside number i + S/2. x [B, H, T, S] */
+export const rotaryTruth = (x: Numbers, tokens: number, headSize: number, base: number, offset: number): Numbers =>
+  byRow(x, headSize, (row, index) =>
+    row.map((v, i) => {
+      const half = headSize / 2;
+      const angle = (offset + (index % tokens)) * base ** (-(2 * (i % half)) / headSize);
+      const other = i < half ? -row[i + half]! : row[i - half]!;
+      return v * Math.cos(angle) + other * Math.sin(angle);
+    }),
+  );
+
 /** The gradient of Σ upstream · f(inputs) for each input, by central differences. */
 export function gradientsTruth(f: (...inputs: Numbers[]) => Numbers, inputs: readonly Numbers[], upstream: ArrayLike<number>): Numbers[] {
   const step = 1e-5;

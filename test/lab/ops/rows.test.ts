@@ -11,6 +11,8 @@ import {
   layerNorm,
   Random,
   rmsNorm,
+  rotaryEmbedding,
+  rotaryReference,
   startBackend,
   stopBackend,
   swiglu,
@@ -21,6 +23,7 @@ import {
   type Tensor,
   type Tensor1D,
   type Tensor2D,
+  type Tensor4D,
   type Variable,
 } from 'lab';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -143,7 +146,35 @@ const embeddingCases = each(
   },
 );
 
-const cases = [...normCases, ...crossEntropyCases, ...activationCases, ...embeddingCases];
+/** Shape, base, offset; a table of angles that was long enough, and one that must grow. */
+const rotaryCases = each(
+  [
+    [[1, 1, 1, 2], 10_000, 0],
+    [[2, 3, 5, 6], 10_000, 0],
+    [[1, 1, 70, 6], 500, 3],
+    [[1, 2, 3, 66], 10_000, 300],
+  ] as const,
+  ([shape, base, offset]): [string, Case][] => [
+    [
+      `rotaryEmbedding [${shape.join()}] from ${offset}`,
+      {
+        shapes: [shape],
+        run: (x) => rotaryEmbedding(x as Tensor4D, { base, offset }),
+        plain: (x) => truth.rotaryTruth(x!, shape[2], shape[3], base, offset),
+      },
+    ],
+    [
+      `rotaryReference [${shape.join()}] from ${offset}`,
+      {
+        shapes: [shape],
+        run: (x) => rotaryReference(x as Tensor4D, { base, offset }),
+        plain: (x) => truth.rotaryTruth(x!, shape[2], shape[3], base, offset),
+      },
+    ],
+  ],
+);
+
+const cases = [...normCases, ...crossEntropyCases, ...activationCases, ...embeddingCases, ...rotaryCases];
 
 interface Made {
   readonly inputs: readonly Float32Array[];
@@ -181,7 +212,7 @@ const backends: readonly BackendName[] = ['cpu', 'wasm', ...(hasSoftwareGpu ? ([
 
 const onWebGpu = [
   'norm', 'normGradient', 'crossEntropy', 'crossEntropyGradient', 'adamw', 'embeddingGradient',
-  'gelu', 'geluGradient', 'swiglu', 'swigluGradient',
+  'gelu', 'geluGradient', 'swiglu', 'swigluGradient', 'rotary',
 ].map((name) => `lab.${name}`);
 const accelerated: Readonly<Record<string, readonly string[]>> = {
   cpu: [],
@@ -273,6 +304,27 @@ describe.each(backends)('operations on rows on %s', (backend) => {
     const none = tf.tensor1d([], 'int32');
     const ofTable = tf.grad((table) => embedding(table as Tensor2D, none))(tf.ones([2, 3]), empty(0, 3));
     expect([...(await ofTable.data())]).toEqual(Array(6).fill(0));
+  });
+
+  it('positions turn in place what nobody else holds and no gradient needs', async () => {
+    const values = new Random(2).normals(2 * 3 * 4);
+    const make4 = (): Tensor4D => tf.tensor4d(values, [1, 2, 3, 4]);
+    const expected = await rotaryEmbedding(make4(), { offset: 2 }).data();
+    const overwrite = { offset: 2, overwrite: true };
+    const kept = make4();
+    const clone = kept.clone();
+    expect(await rotaryEmbedding(kept, overwrite).data()).toEqual(expected);
+    expect(await clone.data()).toEqual(values);
+    const recorded = make4();
+    tf.grad((x) => rotaryEmbedding(x as Tensor4D, overwrite))(recorded);
+    expect(await recorded.data()).toEqual(values);
+    const mine = make4();
+    const turned = rotaryEmbedding(mine, overwrite);
+    expect(await turned.data()).toEqual(expected);
+    expect(turned.dataId === mine.dataId).toBe(backend !== 'cpu');
+    mine.dispose();
+    expect(await turned.data()).toEqual(expected);
+    turned.dispose();
   });
 
   it('leave no tensor behind', () => {

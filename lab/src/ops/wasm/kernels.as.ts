@@ -12,12 +12,13 @@ import { finish } from '../matmul/finish.as';
 import { addParts, multiply, usePackingSpace, packingSpace } from '../matmul/gemm.as';
 import { multiplyRows } from '../matmul/vector.as';
 import { normalize, normalizeGradient } from '../norm/rows.as';
+import { turn } from '../rotary/turn.as';
 import { binary, unary } from './elementwise.as';
 import { addSegments, gatherRows, rearrange } from './layout.as';
 import {
   ACTIVATE, ADAMW, ADD_PARTS, ADD_SEGMENTS, ATTEND, ATTEND_GRADIENT, BINARY, CROSS_ENTROPY, CROSS_ENTROPY_GRADIENT, FINISH,
   GATHER_ROWS, MULTIPLY, MULTIPLY_ROWS, NORMALIZE, NORMALIZE_GRADIENT, REARRANGE, REDUCE_ROWS, SOFTMAX, SUM_COLUMNS, SUM_SQUARES,
-  UNARY,
+  TURN, UNARY,
 } from './operations';
 import { useControlBlock } from './parallel.as';
 import { reduceRows, softmax, sumColumns } from './rows.as';
@@ -53,6 +54,7 @@ export function run(operation: i32, chunk: i32): void {
     case SUM_SQUARES: sumSquares(chunk); break;
     case ADAMW: adamw(chunk); break;
     case ACTIVATE: activate(chunk); break;
+    case TURN: turn(chunk); break;
     case ADD_PARTS: addParts(chunk); break;
     case BINARY: binary(chunk); break;
     case UNARY: unary(chunk); break;

@@ -38,6 +38,7 @@ export interface WebGpuBackend {
   readonly commandQueueOwnedIds: WeakSet<object>;
   readonly tensorMap: { has(dataId: object): boolean; get(dataId: object): { values: unknown } };
   refCount(dataId: object): number;
+  incRef(dataId: object): void;
   readonly commandEncoder: { beginComputePass(descriptor: object): GpuPassEncoder };
   computePassEncoder: GpuPassEncoder | null;
   dispatchCountInPass: number;

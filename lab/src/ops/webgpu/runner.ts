@@ -98,11 +98,6 @@ export class ShaderRunner {
     for (const { dataId } of tensors) this.#backend.disposeData(dataId);
   }
 
-  /** How many tensors hold the data. */
-  holders({ dataId }: tf.TensorInfo): number {
-    return this.#backend.refCount(dataId);
-  }
-
   /** Gives the backend its own `read` back. */
   remove(): void {
     this.#backend.read = this.#read;
