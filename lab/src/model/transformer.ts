@@ -6,9 +6,9 @@
  */
 import { tf, type Tensor, type Tensor2D, type Tensor3D, type Tensor4D } from '../backend/index.ts';
 import { invariant, LabError, Random } from '../base/index.ts';
-import { type AttentionContext, ContiguousKVCache, type KVCache } from '../attention/index.ts';
+import { type AttentionContext, ContiguousKVCache, type KVCache, PreallocatedKVCache } from '../attention/index.ts';
 import { Dropout, Embedding, type Layer, Linear, Module } from '../nn/index.ts';
-import { linear } from '../ops/index.ts';
+import { hasFusedKVAppend, linear } from '../ops/index.ts';
 import { Block } from './block.ts';
 import {
   type BlockModule,
@@ -111,9 +111,10 @@ export class Transformer extends Module {
     return maps;
   }
 
-  /** An empty key/value cache of the size of the context. */
+  /** An empty key/value cache of the size of the context, of the kind that is the fastest on the running backend. */
   cache(): KVCache {
-    return new ContiguousKVCache(this.config.contextLength);
+    const { contextLength } = this.config;
+    return hasFusedKVAppend() ? new PreallocatedKVCache(contextLength) : new ContiguousKVCache(contextLength);
   }
 
   #checkTokens(tokens: Tensor2D, cache: KVCache | undefined): void {

@@ -4,6 +4,7 @@ export * from './adamw/index.ts';
 export * from './attention/index.ts';
 export * from './cross-entropy/index.ts';
 export * from './embedding/index.ts';
+export * from './kv-append/index.ts';
 export * from './layer-norm/index.ts';
 export { linear, linearReference } from './linear/index.ts';
 export * from './mlp/index.ts';

@@ -8,6 +8,7 @@ import { attendGradient } from '../attention/backward.as';
 import { attend } from '../attention/forward.as';
 import { scoreSpace, useScoreSpace } from '../attention/tiles.as';
 import { crossEntropy, crossEntropyGradient } from '../cross-entropy/rows.as';
+import { append } from '../kv-append/append.as';
 import { finish } from '../matmul/finish.as';
 import { addParts, multiply, usePackingSpace, packingSpace } from '../matmul/gemm.as';
 import { multiplyRows } from '../matmul/vector.as';
@@ -16,8 +17,8 @@ import { turn } from '../rotary/turn.as';
 import { binary, unary } from './elementwise.as';
 import { addSegments, gatherRows, rearrange } from './layout.as';
 import {
-  ACTIVATE, ADAMW, ADD_PARTS, ADD_SEGMENTS, ATTEND, ATTEND_GRADIENT, BINARY, CROSS_ENTROPY, CROSS_ENTROPY_GRADIENT, FINISH,
-  GATHER_ROWS, MULTIPLY, MULTIPLY_ROWS, NORMALIZE, NORMALIZE_GRADIENT, REARRANGE, REDUCE_ROWS, SOFTMAX, SUM_COLUMNS, SUM_SQUARES,
+  ACTIVATE, ADAMW, ADD_PARTS, ADD_SEGMENTS, APPEND, ATTEND, ATTEND_GRADIENT, BINARY, CROSS_ENTROPY, CROSS_ENTROPY_GRADIENT,
+  FINISH, GATHER_ROWS, MULTIPLY, MULTIPLY_ROWS, NORMALIZE, NORMALIZE_GRADIENT, REARRANGE, REDUCE_ROWS, SOFTMAX, SUM_COLUMNS, SUM_SQUARES,
   TURN, UNARY,
 } from './operations';
 import { useControlBlock } from './parallel.as';
@@ -55,6 +56,7 @@ export function run(operation: i32, chunk: i32): void {
     case ADAMW: adamw(chunk); break;
     case ACTIVATE: activate(chunk); break;
     case TURN: turn(chunk); break;
+    case APPEND: append(chunk); break;
     case ADD_PARTS: addParts(chunk); break;
     case BINARY: binary(chunk); break;
     case UNARY: unary(chunk); break;

@@ -24,6 +24,7 @@ export const ATTEND = 18;
 export const ATTEND_GRADIENT = 19;
 export const ACTIVATE = 20;
 export const TURN = 21;
+export const APPEND = 22;
 
 /** What becomes of a matrix product once its sums are complete. */
 export const AS_IT_IS = 0;
