@@ -51,24 +51,33 @@ export function gridOf(runner: ShaderRunner, groups: number): [x: number, y: num
   return [Math.min(groups, most), Math.ceil(groups / most), 1];
 }
 
-/** `joined(x, lane)`: what `combine` makes of the x of all threads, always in the same order. For all threads of the workgroup. */
+/**
+ * NAME(x, lane): what `combine` makes of the x of all threads, always in the same order. All threads of the workgroup must call it.
+ * In two steps, as barriers are dear: √threads threads take √threads numbers each, then every thread takes their results. A next
+ * call may not disturb this one: it touches the results behind a barrier of its own, which no one reaches who still reads them.
+ */
 export function joinFunction(
   name: string,
   type: string,
   threads: number,
   combine: (a: string, b: string) => string = (a, b) => `${a} + ${b}`,
 ): string {
+  const side = Math.sqrt(threads);
   return `
 var<workgroup> ${name}Shares: array<${type}, ${threads}>;
+var<workgroup> ${name}Parts: array<${type}, ${side}>;
 fn ${name}(x: ${type}, lane: i32) -> ${type} {
-  workgroupBarrier(); // the last result may still be being read
   ${name}Shares[lane] = x;
-  for (var half = ${threads / 2}; half > 0; half /= 2) {
-    workgroupBarrier();
-    if (lane < half) { ${name}Shares[lane] = ${combine(`${name}Shares[lane]`, `${name}Shares[lane + half]`)}; }
+  workgroupBarrier();
+  if (lane < ${side}) {
+    var part = ${name}Shares[lane];
+    for (var i = 1; i < ${side}; i++) { part = ${combine('part', `${name}Shares[i * ${side} + lane]`)}; }
+    ${name}Parts[lane] = part;
   }
   workgroupBarrier();
-  return ${name}Shares[0];
+  var whole = ${name}Parts[0];
+  for (var i = 1; i < ${side}; i++) { whole = ${combine('whole', `${name}Parts[i]`)}; }
+  return whole;
 }`;
 }
 
