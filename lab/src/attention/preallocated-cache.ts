@@ -1,6 +1,6 @@
 /**
- * @file A key/value cache with room to spare: a step writes its tokens behind those that are there, instead of copying all of them
- * into longer tensors.
+ * @file A key/value cache with room to spare: a step writes its tokens behind those that are there, instead of copying all of
+ * them into longer tensors.
  *
  * Shapes: B batch, K key/value heads, T new tokens, U tokens so far, C tokens that there is room for, S head size.
  */
@@ -40,7 +40,7 @@ export class PreallocatedKVCache implements KVCache {
     const room = this.appendInPlace(layer, k, v);
     const kept = this.#layers[layer]!;
     const view = tf.tidy(() => ({ k: firstKeys(room.k, kept.tokens), v: firstKeys(room.v, kept.tokens) }));
-    // Owned by the cache: a tidy around the forward pass must not take them away. Those that fill their room are the room itself.
+    // Owned by the cache: a tidy around the forward pass must not take them away. Views of all the room are the room itself.
     if (view.k !== room.k) kept.view = { k: tf.keep(view.k), v: tf.keep(view.v) };
     return view;
   }
@@ -59,7 +59,10 @@ export class PreallocatedKVCache implements KVCache {
   advance(tokens: number): void {
     const next = this.#length + tokens;
     const short = this.#layers.findIndex((layer) => layer.tokens !== next);
-    invariant(short < 0, () => `PreallocatedKVCache: cannot advance to ${next} tokens, layer ${short} has ${this.#layers[short]!.tokens}`);
+    invariant(
+      short < 0,
+      () => `PreallocatedKVCache: cannot advance to ${next} tokens, layer ${short} has ${this.#layers[short]!.tokens}`,
+    );
     this.#length = next;
   }
 

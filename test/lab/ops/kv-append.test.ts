@@ -6,6 +6,7 @@ import {
   acceleratedOperations,
   attention,
   attentionWeights,
+  firstKeys,
   fusedAttention,
   generateTokens,
   hasFusedKVAppend,
@@ -40,7 +41,7 @@ const normal = <T extends Tensor>(...shape: number[]): T =>
 /** x [B, K, U, S] with room for more behind it. (Not by tf.pad: on wasm, once it was asked for NaN, it gives NaN for 0.) */
 function withRoom(x: Tensor4D, capacity: number): Tensor4D {
   const [batch, heads, keys, headSize] = x.shape;
-  return tf.tidy(() => tf.concat([x, tf.fill<tf.Rank.R4>([batch, heads, capacity - keys, headSize], NaN)], 2));
+  return tf.tidy(() => tf.concat([x, tf.ones<tf.Rank.R4>([batch, heads, capacity - keys, headSize]).mul<Tensor4D>(NaN)], 2));
 }
 
 const hasSoftwareGpu = process.platform === 'linux' && process.arch === 'x64';
@@ -77,7 +78,7 @@ describe.each(backends)('on %s', (backend) => {
       const [k, v] = [normal<Tensor4D>(B, K, T, S), normal<Tensor4D>(B, K, T, S)];
       const turned = rotaryBase === undefined ? k : rotaryReference(k, { base: rotaryBase, offset });
       const expected = (room: Tensor4D, added: Tensor4D): Tensor4D =>
-        tf.concat([room.slice([0, 0, 0, 0], [B, K, offset, S]), added, room.slice([0, 0, offset + T, 0], [B, K, C - offset - T, S])], 2);
+        tf.concat([firstKeys(room, offset), added, room.slice([0, 0, offset + T, 0], [B, K, C - offset - T, S])], 2);
       const wanted = [expected(before.k, turned), expected(before.v, v)];
       const after = kvAppend(before, k, v, { offset, rotaryBase });
       await expectNear(after.k, wanted[0]!, 1e-6, 'keys');
@@ -152,7 +153,9 @@ describe.each(backends)('on %s', (backend) => {
 
     it('refuses more keys than there are', () => {
       const x = normal<Tensor4D>(1, 1, 3, 4);
-      for (const keys of [0, 4, 1.5]) expect(() => fusedAttention(x, x, x, { keys })).toThrow(`keys must be 1 … 3, as many as there are, got ${keys}`);
+      for (const keys of [0, 4, 1.5]) {
+        expect(() => fusedAttention(x, x, x, { keys })).toThrow(`keys must be 1 … 3, as many as there are, got ${keys}`);
+      }
     });
   });
 

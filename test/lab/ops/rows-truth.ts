@@ -54,7 +54,11 @@ export const rotaryTruth = (x: Numbers, tokens: number, headSize: number, base: 
   );
 
 /** The gradient of Σ upstream · f(inputs) for each input, by central differences. */
-export function gradientsTruth(f: (...inputs: Numbers[]) => Numbers, inputs: readonly Numbers[], upstream: ArrayLike<number>): Numbers[] {
+export function gradientsTruth(
+  f: (...inputs: Numbers[]) => Numbers,
+  inputs: readonly Numbers[],
+  upstream: ArrayLike<number>,
+): Numbers[] {
   const step = 1e-5;
   return inputs.map((input, which) =>
     input.map((value, at) => {

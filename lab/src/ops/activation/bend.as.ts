@@ -1,6 +1,6 @@
 /**
- * @file GELU and SwiGLU on wasm, eight numbers at a time, forward and backward in one pass each. The rest at the end is done as if
- * it were four numbers, of which only those that are there are stored.
+ * @file GELU and SwiGLU on wasm, eight numbers at a time, forward and backward in one pass each. The rest at the end is done as
+ * if it were four numbers, of which only those that are there are stored.
  */
 import { element } from '../matmul/pack.as';
 import { GELU_GRADIENT, GELU_VALUES, SWIGLU_GRADIENT, SWIGLU_VALUES } from '../wasm/operations';
@@ -59,7 +59,8 @@ import { boundedExp, geluShare, geluSlope, loadPart, storePart } from '../wasm/v
   let gate = element(address(0), first), up = element(address(1), first), to = element(address(3), first), i = first;
   for (; i + 8 <= last; i += 8) {
     const g0 = v128.load(gate), g1 = v128.load(gate, 16);
-    const r0 = f32x4.mul(f32x4.mul(g0, sigmoidOf(g0)), v128.load(up)), r1 = f32x4.mul(f32x4.mul(g1, sigmoidOf(g1)), v128.load(up, 16));
+    const r0 = f32x4.mul(f32x4.mul(g0, sigmoidOf(g0)), v128.load(up));
+    const r1 = f32x4.mul(f32x4.mul(g1, sigmoidOf(g1)), v128.load(up, 16));
     v128.store(to, r0);
     v128.store(to, r1, 16);
     gate += 32; up += 32; to += 32;

@@ -1,6 +1,6 @@
 /**
- * @file AdamW in WGSL, in place, on as many parameters in a dispatch as a shader may have buffers. Parameters are cut into pieces, a
- * workgroup each; a table of slots in the uniforms says which pieces are whose. Loshchilov and Hutter 2019, algorithm 2.
+ * @file AdamW in WGSL, in place, on as many parameters in a dispatch as a shader may have buffers. Parameters are cut into pieces,
+ * a workgroup each; a table of slots in the uniforms says which pieces are whose. Loshchilov and Hutter 2019, algorithm 2.
  */
 import { bindings, joinFunction, mainFunction, MANY_THREADS, type Fields } from '../webgpu/shader.ts';
 

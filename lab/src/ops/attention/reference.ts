@@ -27,7 +27,8 @@ export function attentionReference(q: Tensor4D, k: Tensor4D, v: Tensor4D, option
     const used = dropout
       ? tf.mul(weights, tf.tensor4d(dropoutFactors(dropout, batch * heads, queries, keys), [batch, heads, queries, keys]))
       : weights;
-    return tf.reshape(tf.matMul(tf.reshape(used, [batch, keyValueHeads, -1, keys]), firstKeys(v, keys)), [batch, heads, queries, headSize]);
+    const output = tf.matMul(tf.reshape(used, [batch, keyValueHeads, -1, keys]), firstKeys(v, keys));
+    return tf.reshape(output, [batch, heads, queries, headSize]);
   });
 }
 

@@ -1,6 +1,6 @@
 /**
- * @file Cross-entropy from logits in WGSL: log Σ exp(x − top) − (x[target] − top) with top the largest logit, a workgroup for each
- * row, and its gradient exp((x − top) − log Σ exp(x − top)) − onehot, element by element.
+ * @file Cross-entropy from logits in WGSL: log Σ exp(x − top) − (x[target] − top) with top the largest logit, a workgroup for
+ * each row, and its gradient exp((x − top) − log Σ exp(x − top)) − onehot, element by element.
  */
 import { bindings, joinFunction, mainFunction, MANY_THREADS } from '../webgpu/shader.ts';
 

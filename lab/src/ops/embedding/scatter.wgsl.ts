@@ -1,7 +1,7 @@
 /**
- * @file The gradient of an embedding in WGSL: row r of the table collects the gradients of the tokens whose id is r, always in the
- * order of the text. WGSL has no atomic addition of floats, and its result would depend on who came first. So the tokens are
- * sorted by id, and each row finds its own by bisection.
+ * @file The gradient of an embedding in WGSL: row r of the table collects the gradients of the tokens whose id is r, always in
+ * the order of the text. WGSL has no atomic addition of floats, and its result would depend on who came first. So the tokens
+ * are sorted by id, and each row finds its own by bisection.
  *
  * Shapes: V vocabulary, D width, N ids.
  */
@@ -9,8 +9,8 @@ import { bindings, mainFunction, THREADS } from '../webgpu/shader.ts';
 
 /**
  * sorted (id, place in the text) [N, 2] ← ids [N]. Uniforms: N.
- * A token's place in the order is the number of those before it: N² comparisons in one dispatch, less work than the N · D numbers
- * to be added as long as N is below some 100,000, where sorting by exchange would take log² N dispatches.
+ * A token's place in the order is the number of those before it: N² comparisons, but in one dispatch, where sorting by exchange
+ * takes log² N of them. For the 10⁴ tokens of a usual batch that is little work for a GPU.
  */
 export function sortShader(): string {
   return `

@@ -1,6 +1,6 @@
 /**
- * @file Appending to a key/value cache: new keys and values are written behind those that are there, into room that was allocated
- * before, and the keys turned by their positions on the way. The work is that of the new tokens, however long the cache.
+ * @file Appending to a key/value cache: new keys and values are written behind those that are there, into room that was
+ * allocated before, and the keys turned by their positions on the way. The work is that of the new tokens, however long the cache.
  *
  * Shapes: B batch, K key/value heads, T new tokens, C tokens that there is room for, S head size.
  */
@@ -36,8 +36,8 @@ export function hasFusedKVAppend(): boolean {
  *
  * @param k [B, K, T, S]
  * @param v [B, K, T, S]
- * @returns the room: the very tensors that were given, changed in place, where the running backend has a kernel for it and no other
- *   tensor holds their numbers; else new ones, and those that were given stay as they are
+ * @returns the room: the very tensors that were given, changed in place, where the running backend has a kernel for it and no
+ *   other tensor holds their numbers; else new ones, and those that were given stay as they are
  * @throws RangeError when the shapes do not fit, there is no room, or a gradient is being recorded.
  */
 export function kvAppend(room: KeyValueRoom, k: Tensor4D, v: Tensor4D, options: KVAppendOptions): KeyValueRoom {
@@ -50,7 +50,7 @@ export function kvAppend(room: KeyValueRoom, k: Tensor4D, v: Tensor4D, options: 
   return room;
 }
 
-/** The same in plain tensor operations, with new tensors: what the kernels are tested against, and what runs where there are none. */
+/** The same in plain tensor operations, with new tensors: what runs where there is no kernel. */
 export function kvAppendReference(room: KeyValueRoom, k: Tensor4D, v: Tensor4D, options: KVAppendOptions): KeyValueRoom {
   const { offset, rotaryBase } = options;
   return tf.tidy(() => {

@@ -1,6 +1,6 @@
 /**
- * @file Layer norm and RMS norm in WGSL: a workgroup for each row, and for the gradients of gain and bias a thread for each column
- * of a piece of the rows.
+ * @file Layer norm and RMS norm in WGSL: a workgroup for each row, and for the gradients of gain and bias a thread for each
+ * column of a piece of the rows.
  *
  * n = (x − mean) · r with r = 1/√(variance + ε); backward, with g = dy · gain: dx = (g − mean(g) − n · mean(g · n)) · r.
  */
@@ -98,7 +98,7 @@ ${mainFunction(
 )}`;
 }
 
-/** The sum over the first axis of each of the tensors [pieces, width]: as many outputs [width] as inputs. Uniforms: pieces, width. */
+/** The sums over the first axis of so many tensors [pieces, width], an output [width] each. Uniforms: pieces, width. */
 export function joinPiecesShader(tensors: number): string {
   const named = (name: string): Record<string, string> =>
     Object.fromEntries(Array.from({ length: tensors }, (_, i) => [`${name}${i}`, 'f32']));

@@ -15,7 +15,10 @@ const PIECES = 128;
 
 const sizeOf = (shape: readonly number[]): number => shape.reduce((product, n) => product * n, 1);
 
-/** x [..., D], gain [D], bias [D] or none → [y [..., D], mean and 1/σ of each row [N, 2]]; without `centered` the mean counts as 0. */
+/**
+ * x [..., D], gain [D], bias [D] or none → [y [..., D], mean and 1/σ of each row [N, 2]]; without `centered` the mean counts
+ * as 0.
+ */
 webGpuKernel('lab.norm', ({ runner }, { x, gain, bias }, { epsilon, centered }) => {
   const [width] = gain!.shape as [number];
   const rows = sizeOf(x!.shape) / width;

@@ -50,8 +50,8 @@ export function rotaryEmbedding(x: Tensor4D, options: RotaryOptions = {}): Tenso
 }
 
 /**
- * The same in plain tensor operations, differentiated by the tape: what the kernels are tested against, and what runs where there
- * are none.
+ * The same in plain tensor operations, differentiated by the tape: what the kernels are tested against, and what runs where
+ * there are none.
  *
  * @param direction 1 turns forwards, −1 back
  */

@@ -6,8 +6,9 @@ import { angleTable } from './angles.ts';
 /** Elements that are worth a claim. */
 const CHUNK = 16 * 1024;
 
-/** Copies the angles of `tokens` positions from `offset` on to where the threads can read them. Valid until the next operation. */
-export function placeAngles({ backend, pool }: WasmContext, base: number, headSize: number, offset: number, tokens: number): number {
+/** Copies the angles of T positions from `offset` on to where the threads can read them. Valid until the next operation. */
+export function placeAngles(context: WasmContext, base: number, headSize: number, offset: number, tokens: number): number {
+  const { backend, pool } = context;
   const { values } = angleTable(base, headSize, offset + tokens);
   const place = pool.scratch(4 * tokens * headSize);
   const wanted = values.subarray(offset * headSize, (offset + tokens) * headSize);

@@ -18,8 +18,8 @@ import { binary, unary } from './elementwise.as';
 import { addSegments, gatherRows, rearrange } from './layout.as';
 import {
   ACTIVATE, ADAMW, ADD_PARTS, ADD_SEGMENTS, APPEND, ATTEND, ATTEND_GRADIENT, BINARY, CROSS_ENTROPY, CROSS_ENTROPY_GRADIENT,
-  FINISH, GATHER_ROWS, MULTIPLY, MULTIPLY_ROWS, NORMALIZE, NORMALIZE_GRADIENT, REARRANGE, REDUCE_ROWS, SOFTMAX, SUM_COLUMNS, SUM_SQUARES,
-  TURN, UNARY,
+  FINISH, GATHER_ROWS, MULTIPLY, MULTIPLY_ROWS, NORMALIZE, NORMALIZE_GRADIENT, REARRANGE, REDUCE_ROWS, SOFTMAX, SUM_COLUMNS,
+  SUM_SQUARES, TURN, UNARY,
 } from './operations';
 import { useControlBlock } from './parallel.as';
 import { reduceRows, softmax, sumColumns } from './rows.as';

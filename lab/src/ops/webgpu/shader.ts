@@ -1,5 +1,6 @@
 /**
- * @file What the lab's smaller shaders are written with: bindings, workgroups that are numbered through, and sums over a workgroup.
+ * @file What the lab's smaller shaders are written with: bindings, workgroups that are numbered through, and sums over a
+ * workgroup.
  */
 import type { Uniform } from './backend.ts';
 import type { ShaderRunner } from './runner.ts';
@@ -52,9 +53,9 @@ export function gridOf(runner: ShaderRunner, groups: number): [x: number, y: num
 }
 
 /**
- * NAME(x, lane): what `combine` makes of the x of all threads, always in the same order. All threads of the workgroup must call it.
- * In two steps, as barriers are dear: √threads threads take √threads numbers each, then every thread takes their results. A next
- * call may not disturb this one: it touches the results behind a barrier of its own, which no one reaches who still reads them.
+ * NAME(x, lane): what `combine` makes of the x of all threads, always in the same order. All threads of the workgroup must
+ * call it. In two steps, as barriers are dear: √threads threads take √threads numbers each, then every thread takes their
+ * results. A next call does not disturb this one: it writes results behind a barrier that nobody reaches who still reads.
  */
 export function joinFunction(
   name: string,
