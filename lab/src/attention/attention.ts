@@ -6,7 +6,7 @@
  */
 import { tf, type Tensor, type Tensor2D, type Tensor4D } from '../backend/index.ts';
 import { invariant } from '../base/index.ts';
-import { type FusedAttentionOptions, kernelAttention, withGradient } from '../ops/index.ts';
+import { firstKeys, type FusedAttentionOptions, kernelAttention, withGradient } from '../ops/index.ts';
 import { causalMask } from './mask.ts';
 
 export interface AttentionOptions {
@@ -18,6 +18,8 @@ export interface AttentionOptions {
   readonly bias?: Tensor;
   /** Changes the weights [B, H, T, U] before they are used: dropout. */
   readonly dropout?: (weights: Tensor4D) => Tensor4D;
+  /** How many of the keys and values count: what lies behind them is a cache's room for more. All unless told. */
+  readonly keys?: number;
 }
 
 /** `attention`, or another function of the same contract: the seam for fused, quantized or your own attention. */
@@ -37,7 +39,8 @@ export type AttentionFunction = (q: Tensor4D, k: Tensor4D, v: Tensor4D, options:
  */
 export function attention(q: Tensor4D, k: Tensor4D, v: Tensor4D, options: AttentionOptions = {}): Tensor4D {
   const [batch, heads, queries] = q.shape;
-  const [, keyValueHeads, keys] = k.shape;
+  const [, keyValueHeads] = k.shape;
+  const { keys = k.shape[2] } = options;
   checkQueriesAndKeys(q, k);
   checkValues(k, v);
   const fused = isFusable(q, v, options) && kernelAttention(q, k, v, fusedOptions(options));
@@ -46,7 +49,7 @@ export function attention(q: Tensor4D, k: Tensor4D, v: Tensor4D, options: Attent
     const weights = attentionWeights(q, k, options); // [B, H, T, U]
     const used = options.dropout ? options.dropout(weights) : weights;
     const grouped = group(used, keyValueHeads, [batch, keyValueHeads, -1, keys]);
-    return tf.reshape(tf.matMul(grouped, v), [batch, heads, queries, v.shape[3]]);
+    return tf.reshape(tf.matMul(grouped, firstKeys(v, keys)), [batch, heads, queries, v.shape[3]]);
   });
 }
 
@@ -61,12 +64,12 @@ export function attention(q: Tensor4D, k: Tensor4D, v: Tensor4D, options: Attent
 export function attentionWeights(q: Tensor4D, k: Tensor4D, options: AttentionOptions = {}): Tensor4D {
   checkQueriesAndKeys(q, k);
   const [batch, heads, queries, headSize] = q.shape;
-  const [, keyValueHeads, keys] = k.shape;
-  const { causal = false, scale = 1 / Math.sqrt(headSize), bias } = options;
+  const [, keyValueHeads, capacity] = k.shape;
+  const { causal = false, scale = 1 / Math.sqrt(headSize), bias, keys = capacity } = options;
   return tf.tidy(() => {
     // Scaling the queries is scaling the scores, with S numbers a row in place of U.
     const grouped = group(tf.mul(q, scale), keyValueHeads, [batch, keyValueHeads, -1, headSize]); // [B, K, H/K · T, S]
-    const products = tf.reshape(tf.matMul(grouped, k, false, true), [batch, heads, queries, keys]) as Tensor4D;
+    const products = tf.reshape(tf.matMul(grouped, firstKeys(k, keys), false, true), [batch, heads, queries, keys]) as Tensor4D;
     const scores = bias ? tf.add<Tensor4D>(products, bias) : products;
     // A single query is the last one: it sees everything.
     return causal && queries > 1 ? softmax(scores, causalMask(queries, keys)) : softmax(scores);
@@ -91,13 +94,13 @@ function softmax(scores: Tensor4D, mask?: Tensor2D): Tensor4D {
  * Whether the kernels mean the same by these options: they take no function in between, one head size, and give zeros, not the
  * mean of the values, for a query that sees nothing.
  */
-function isFusable(q: Tensor4D, v: Tensor4D, { causal, dropout, bias }: AttentionOptions): boolean {
+function isFusable(q: Tensor4D, v: Tensor4D, { causal, dropout, bias, keys = v.shape[2] }: AttentionOptions): boolean {
   if (bias && bias.dtype !== 'float32') return false;
-  return !dropout && q.shape[3] === v.shape[3] && !(causal && q.shape[2] > v.shape[2]);
+  return !dropout && q.shape[3] === v.shape[3] && !(causal && q.shape[2] > keys);
 }
 
-function fusedOptions({ causal = false, scale, bias }: AttentionOptions): FusedAttentionOptions {
-  return { causal, ...(scale !== undefined && { scale }), ...(bias && { bias }) };
+function fusedOptions({ causal = false, scale, bias, keys }: AttentionOptions): FusedAttentionOptions {
+  return { causal, ...(scale !== undefined && { scale }), ...(bias && { bias }), ...(keys !== undefined && { keys }) };
 }
 
 /** The query heads of one key/value head become rows of one matrix: no key is copied. */

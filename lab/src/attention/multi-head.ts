@@ -8,13 +8,15 @@ import { tf, type Tensor, type Tensor3D, type Tensor4D } from '../backend/index.
 import { invariant, Random } from '../base/index.ts';
 import { Dropout, type Layer, Linear, Module, type Randomness } from '../nn/index.ts';
 import { attention, attentionWeights, type AttentionFunction, type AttentionOptions } from './attention.ts';
-import type { KVCache } from './cache.ts';
+import type { KeysAndValues, KVCache } from './cache.ts';
 import { mergeHeads, splitHeads } from './heads.ts';
 
 /** How positions enter attention; RoPE turns, ALiBi biases, learned positions do neither. */
 export interface AttentionPosition {
-  /** Turns queries or keys [B, H, T, S] whose first token stands at `offset`. */
+  /** Turns queries or keys [B, H, T, S] whose first token stands at `offset`. Nobody needs x any more. */
   rotate?(x: Tensor4D, offset: number): Tensor4D;
+  /** That `rotate` is `rotaryEmbedding` with this base: it may be left to what handles the keys next. */
+  readonly rotaryBase?: number;
   /** Added to the scores: [H, T, U]. */
   bias?(heads: number, queries: number, keys: number): Tensor;
 }
@@ -101,23 +103,33 @@ export class MultiHeadAttention extends Module {
   forward(x: Tensor3D, { cache, layer = 0, observe }: AttentionContext = {}): Tensor3D {
     return tf.tidy(() => {
       const offset = cache?.length ?? 0;
-      const position = this.#position;
-      const turned = (y: Tensor4D) => position.rotate?.(y, offset) ?? y;
-      const q = turned(splitHeads(this.query.forward(x), this.heads)); // [B, H, T, S]
-      const newKeys = turned(splitHeads(this.key.forward(x), this.keyValueHeads)); // [B, K, T, S]
+      const heads = splitHeads(this.query.forward(x), this.heads); // [B, H, T, S]
+      const q = this.#position.rotate?.(heads, offset) ?? heads;
+      const newKeys = splitHeads(this.key.forward(x), this.keyValueHeads); // [B, K, T, S]
       const newValues = splitHeads(this.value.forward(x), this.keyValueHeads);
-      const { k, v } = cache?.append(layer, newKeys, newValues) ?? { k: newKeys, v: newValues };
-      const options = this.#options(q, k);
+      const { k, v } = this.#keysAndValues(newKeys, newValues, cache, layer);
+      const options = this.#options(q, k, offset + x.shape[1]);
       observe?.(attentionWeights(q, k, options), layer);
       return this.output.forward(mergeHeads(this.compute(q, k, v, options)));
     });
   }
 
-  #options(q: Tensor4D, k: Tensor4D): AttentionOptions {
-    const bias = this.#position.bias?.(this.heads, q.shape[2], k.shape[2]);
+  /** The new keys, turned, and values, behind those in the cache; there may be room behind them for `attention` to overlook. */
+  #keysAndValues(keys: Tensor4D, values: Tensor4D, cache: KVCache | undefined, layer: number): KeysAndValues {
+    const inPlace = this.compute === attention && !tf.engine().isTapeOn() ? cache?.appendInPlace?.bind(cache) : undefined;
+    const position = this.#position;
+    if (inPlace && position.rotaryBase !== undefined) return inPlace(layer, keys, values, position.rotaryBase);
+    const k = position.rotate?.(keys, cache?.length ?? 0) ?? keys;
+    return inPlace?.(layer, k, values) ?? cache?.append(layer, k, values) ?? { k, v: values };
+  }
+
+  /** @param keys how many of k count */
+  #options(q: Tensor4D, k: Tensor4D, keys: number): AttentionOptions {
+    const bias = this.#position.bias?.(this.heads, q.shape[2], keys);
     const drops = this.training && this.dropout.rate > 0;
     return {
       causal: this.causal,
+      ...(keys < k.shape[2] && { keys }),
       ...(bias && { bias }),
       ...(drops && { dropout: (weights: Tensor4D) => this.dropout.forward(weights) }),
     };

@@ -27,7 +27,9 @@ export function makePosition(config: ResolvedTransformerConfig, random: Random):
   const { position, contextLength, width, rotaryBase: base, initializerStd: std } = config;
   if (typeof position === 'function') return position(config, random);
   if (position === 'learned') return new LearnedPositions(contextLength, width, { std, random });
-  if (position === 'rotary') return { rotate: (x: Tensor4D, offset) => rotaryEmbedding(x, { base, offset }) };
+  if (position === 'rotary') {
+    return { rotaryBase: base, rotate: (x: Tensor4D, offset) => rotaryEmbedding(x, { base, offset, overwrite: true }) };
+  }
   return position === 'alibi' ? { bias: alibiBias } : {};
 }
 

@@ -6,9 +6,16 @@
  */
 import { tf, type Scalar, type Tensor, type Tensor2D, type Tensor3D, type Tensor4D } from '../backend/index.ts';
 import { invariant, LabError, Random } from '../base/index.ts';
-import { type AttentionContext, ContiguousKVCache, type KVCache } from '../attention/index.ts';
+import { type AttentionContext, ContiguousKVCache, type KVCache, PreallocatedKVCache } from '../attention/index.ts';
 import { Dropout, Embedding, type Layer, Linear, Module } from '../nn/index.ts';
-import { crossEntropy, type CrossEntropyOptions, linear, linearCrossEntropy, type LinearWeights } from '../ops/index.ts';
+import {
+  crossEntropy,
+  type CrossEntropyOptions,
+  hasFusedKVAppend,
+  linear,
+  linearCrossEntropy,
+  type LinearWeights,
+} from '../ops/index.ts';
 import { Block } from './block.ts';
 import {
   type BlockModule,
@@ -138,9 +145,10 @@ export class Transformer extends Module {
     return maps;
   }
 
-  /** An empty key/value cache of the size of the context. */
+  /** An empty key/value cache of the size of the context, of the kind that is the fastest on the running backend. */
   cache(): KVCache {
-    return new ContiguousKVCache(this.config.contextLength);
+    const { contextLength } = this.config;
+    return hasFusedKVAppend() ? new PreallocatedKVCache(contextLength) : new ContiguousKVCache(contextLength);
   }
 
   #checkTokens(tokens: Tensor2D, cache: KVCache | undefined): void {

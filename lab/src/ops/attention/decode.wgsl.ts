@@ -49,7 +49,7 @@ fn main(
   let b = head / problem.H;
   let h = head % problem.H;
   let row = head * problem.T + t;
-  let firstKey = head / problem.group * problem.U; // where this head's keys begin
+  let firstKey = head / problem.group * problem.capacity; // where this head's keys begin
   let start = i32(group.x) * ${SPLIT};
   let range = range_ofQueries(b, t);
 

@@ -25,7 +25,7 @@ let packedStart: i32 = -1;
 /** Row blocks of a head follow each other, so that a thread finds its keys packed already when they fit into one tile. */
 function packTile(head: i32, start: i32, count: i32): void {
   if (packedFor == currentSequence() && packedHead == head && packedStart == start) return;
-  const U = argument(8), S = argument(9), at = (head * U + start) * S;
+  const S = argument(9), at = (head * argument(16) + start) * S;
   packB(keySpace(), element(address(1), at), count, S, S, 1);
   packB(valueSpace(), element(address(2), at), S, count, 1, S);
   packedFor = currentSequence();
@@ -68,7 +68,7 @@ function packTile(head: i32, start: i32, count: i32): void {
  *  0 q, 1 k, 2 v, 3 output, 4 log-sum-exp
  *  5 H, 6 K, 7 T, 8 U, 9 S, 10 scale (above 0)
  * 11 ranges of keys [1 or B, T, 3], 12 whether each row of the batch has its own
- * 13 queries in a block, 14 blocks, 15 keys in a tile
+ * 13 queries in a block, 14 blocks, 15 keys in a tile, 16 keys that k and v have room for
  */
 export function attend(chunk: i32): void {
   const H = argument(5), K = argument(6), T = argument(7), U = argument(8), S = argument(9), tile = argument(15);

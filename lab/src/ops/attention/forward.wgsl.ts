@@ -40,7 +40,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   let head = i32(group.y); // b · H + h
   let b = head / problem.H;
   let h = head % problem.H;
-  let firstKey = head / problem.group * problem.U; // where this head's keys begin
+  let firstKey = head / problem.group * problem.capacity; // where this head's keys begin
   let endKey = firstKey + problem.U;
   let firstQuery = i32(group.x) * ${TILE};
   let lastQuery = min(firstQuery + ${TILE}, problem.T) - 1;

@@ -4,10 +4,10 @@
  *
  * Shapes: B batch, H heads, K key/value heads, T queries, U keys, S head size.
  */
-import type { Tensor, Tensor4D } from '../../backend/index.ts';
+import { tf, type Tensor, type Tensor4D } from '../../backend/index.ts';
 import { withGradient } from '../with-gradient.ts';
 import { hasAttentionKernel, runAttentionKernel } from './kernel.ts';
-import { attentionProblem, type AttentionProblem, type FusedAttentionOptions } from './problem.ts';
+import { attentionProblem, firstKeys, type AttentionProblem, type FusedAttentionOptions } from './problem.ts';
 import { attentionReference } from './reference.ts';
 
 export { dropoutFactors, rowHash, weightHash, type AttentionDropout } from './dropout.ts';
@@ -39,6 +39,10 @@ export function fusedAttention(q: Tensor4D, k: Tensor4D, v: Tensor4D, options: F
 /** The same on a kernel of the running backend, or undefined where it has none that takes the problem. */
 export function kernelAttention(q: Tensor4D, k: Tensor4D, v: Tensor4D, options: FusedAttentionOptions): Tensor4D | undefined {
   const problem = attentionProblem(q, k, v, options);
+  const { keys, keyCapacity } = problem;
+  if (keys < keyCapacity && tf.engine().isTapeOn()) {
+    return kernelAttention(q, firstKeys(k, keys), firstKeys(v, keys), options);
+  }
   if (!hasAttentionKernel(problem)) return undefined;
   const { bias } = options;
   return withGradient<Tensor4D>(bias ? [q, k, v, bias] : [q, k, v], (save) => {

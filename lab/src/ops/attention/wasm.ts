@@ -47,12 +47,13 @@ export class WasmAttention implements AttentionKernel {
 
   forward(problem: AttentionProblem, inputs: AttentionInputs): [Info, Info] {
     const { backend, pool } = this.#context;
-    const { batch, heads, queries } = problem;
+    const { batch, heads, queries, keyCapacity } = problem;
     const output = makeFloats(backend, inputs.q.shape);
     const logSumExp = makeFloats(backend, [batch, heads, queries]);
     const rows = queriesInBlock(queries, FORWARD_QUERIES, pool.tile.rows);
     const blocks = Math.ceil(queries / rows);
-    pool.run(ATTEND, batch * heads * blocks, this.#arguments(problem, { ...inputs, output, logSumExp }, rows, blocks));
+    const common = this.#arguments(problem, { ...inputs, output, logSumExp }, rows, blocks);
+    pool.run(ATTEND, batch * heads * blocks, [...common, keyCapacity]);
     return [output, logSumExp];
   }
 

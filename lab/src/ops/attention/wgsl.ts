@@ -75,6 +75,7 @@ function storeFunction(name: string, headSize: number): string {
 function problemStruct({ slopes }: ShaderFeatures): string {
   return `struct Problem {
     B: i32, H: i32, T: i32, U: i32,
+    capacity: i32, // keys that k and v have room for; U of them count
     group: i32, // query heads that share a key/value head
     maskStep: i32, // 1 when each row of the batch has ranges of its own, else 0
     biasB: i32, biasH: i32, biasT: i32, biasU: i32, // strides of the bias, 0 along an axis where it is broadcast

@@ -9,6 +9,7 @@ import { fusedKernel } from '../fused.ts';
 import { oneHotRows } from '../one-hot.ts';
 import { withGradient } from '../with-gradient.ts';
 import './wasm.ts';
+import './webgpu.ts';
 
 export interface CrossEntropyOptions {
   /** Targets with this value count for nothing: padding, prompts. −100 in PyTorch; none unless told. */

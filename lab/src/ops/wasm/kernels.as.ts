@@ -2,11 +2,13 @@
  * @file The module that every thread instantiates on the shared heap: the parallel loop and all kernels.
  * It has no data of its own in memory (the heap belongs to TensorFlow.js); kernels.mjs checks that.
  */
+import { activate } from '../activation/bend.as';
 import { adamw, sumSquares } from '../adamw/update.as';
 import { attendGradient } from '../attention/backward.as';
 import { attend } from '../attention/forward.as';
 import { scoreSpace, useScoreSpace } from '../attention/tiles.as';
 import { crossEntropy, crossEntropyGradient } from '../cross-entropy/rows.as';
+import { append } from '../kv-append/append.as';
 import { finish } from '../matmul/finish.as';
 import { addParts, multiply, usePackingSpace, packingSpace } from '../matmul/gemm.as';
 import { multiplyRows } from '../matmul/vector.as';
@@ -14,11 +16,13 @@ import { normalize, normalizeGradient } from '../norm/rows.as';
 import { multiplyQuantized } from '../quantized-matmul/blocks.as';
 import { dequantize } from '../quantized-matmul/decode.as';
 import { multiplyQuantizedRows, prepareQuantized } from '../quantized-matmul/rows.as';
+import { turn } from '../rotary/turn.as';
 import { binary, unary } from './elementwise.as';
 import { addSegments, gatherRows, rearrange } from './layout.as';
 import {
-  ADAMW, ADD_PARTS, ADD_SEGMENTS, ATTEND, ATTEND_GRADIENT, BINARY, CROSS_ENTROPY, CROSS_ENTROPY_GRADIENT, FINISH, GATHER_ROWS,
-  MULTIPLY, MULTIPLY_ROWS, NORMALIZE, NORMALIZE_GRADIENT, REARRANGE, REDUCE_ROWS, SOFTMAX, SUM_COLUMNS, SUM_SQUARES, UNARY,
+  ACTIVATE, ADAMW, ADD_PARTS, ADD_SEGMENTS, APPEND, ATTEND, ATTEND_GRADIENT, BINARY, CROSS_ENTROPY, CROSS_ENTROPY_GRADIENT,
+  FINISH, GATHER_ROWS, MULTIPLY, MULTIPLY_ROWS, NORMALIZE, NORMALIZE_GRADIENT, REARRANGE, REDUCE_ROWS, SOFTMAX, SUM_COLUMNS,
+  SUM_SQUARES, TURN, UNARY,
 } from './operations';
 import { DEQUANTIZE, MULTIPLY_QUANTIZED, MULTIPLY_QUANTIZED_ROWS, PREPARE_QUANTIZED } from './operations';
 import { useControlBlock } from './parallel.as';
@@ -58,6 +62,9 @@ export function run(operation: i32, chunk: i32): void {
     case MULTIPLY_QUANTIZED_ROWS: multiplyQuantizedRows(chunk); break;
     case MULTIPLY_QUANTIZED: multiplyQuantized(chunk); break;
     case DEQUANTIZE: dequantize(chunk); break;
+    case ACTIVATE: activate(chunk); break;
+    case TURN: turn(chunk); break;
+    case APPEND: append(chunk); break;
     case ADD_PARTS: addParts(chunk); break;
     case BINARY: binary(chunk); break;
     case UNARY: unary(chunk); break;

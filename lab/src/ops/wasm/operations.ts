@@ -26,12 +26,21 @@ export const PREPARE_QUANTIZED = 25;
 export const MULTIPLY_QUANTIZED_ROWS = 26;
 export const MULTIPLY_QUANTIZED = 27;
 export const DEQUANTIZE = 28;
+export const ACTIVATE = 20;
+export const TURN = 21;
+export const APPEND = 22;
 
 /** What becomes of a matrix product once its sums are complete. */
 export const AS_IT_IS = 0;
 export const ADD_BIAS = 1;
 export const GELU = 2;
 export const TIMES = 3;
+
+/** What ACTIVATE computes. */
+export const GELU_VALUES = 0;
+export const GELU_GRADIENT = 1;
+export const SWIGLU_VALUES = 2;
+export const SWIGLU_GRADIENT = 3;
 
 /** What BINARY computes. */
 export const ADD = 0;

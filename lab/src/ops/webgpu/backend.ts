@@ -36,6 +36,9 @@ export interface Uniform {
 export interface WebGpuBackend {
   readonly device: GpuDevice;
   readonly commandQueueOwnedIds: WeakSet<object>;
+  readonly tensorMap: { has(dataId: object): boolean; get(dataId: object): { values: unknown } };
+  refCount(dataId: object): number;
+  incRef(dataId: object): void;
   readonly commandEncoder: { beginComputePass(descriptor: object): GpuPassEncoder };
   computePassEncoder: GpuPassEncoder | null;
   dispatchCountInPass: number;

@@ -10,7 +10,7 @@ import type { tf } from '../../backend/index.ts';
 import { LabError } from '../../base/index.ts';
 import type { GpuPipeline, Uniform, WebGpuBackend } from './backend.ts';
 
-/** One dispatch of a shader whose bindings are, in this order: the outputs, the inputs, the uniforms. */
+/** One dispatch of a shader whose bindings are, in this order: the outputs, what it changes, the inputs, the uniforms. */
 export interface Dispatch {
   /** Names the shader; the same name must always stand for the same code. */
   readonly key: string;
@@ -18,6 +18,8 @@ export interface Dispatch {
   readonly inputs: readonly tf.TensorInfo[];
   /** Shapes of the outputs, float32. */
   readonly outputs: readonly (readonly number[])[];
+  /** Tensors that are changed in place. Nobody else may hold their data, and none may be an input too. */
+  readonly changes?: readonly tf.TensorInfo[];
   readonly uniforms: readonly Uniform[];
   readonly workgroups: readonly [x: number, y: number, z: number];
 }
@@ -25,10 +27,11 @@ export interface Dispatch {
 /** After so many dispatches the queue is handed to the device, as TensorFlow.js does by default. */
 const BATCH = 15;
 
-/** Tensors made from `from` on and before `to` may hold what a broken shader left. */
+/** Tensors made from `from` on and before `to` may hold what a broken shader left, and those that it should have changed do. */
 interface Suspects {
   readonly from: number;
   readonly to: number;
+  readonly unchanged: ReadonlySet<object>;
   readonly error: LabError;
 }
 
@@ -40,13 +43,17 @@ export class ShaderRunner {
   readonly #broken = new Map<string, LabError>();
   readonly #watched = new Set<Promise<void>>();
   readonly #suspects: Suspects[] = [];
+  /** How often data were changed in place. */
+  readonly #changes = new WeakMap<object, number>();
   readonly #read: WebGpuBackend['read'];
 
   constructor(backend: WebGpuBackend) {
     this.#backend = backend;
     this.#read = backend.read.bind(backend);
     backend.read = async (dataId) => {
+      const before = this.#changes.get(dataId);
       const values = await this.#read(dataId);
+      if (this.#changes.get(dataId) !== before) this.#forgetRead(dataId);
       await Promise.all(this.#watched);
       this.#check(dataId);
       return values;
@@ -58,12 +65,13 @@ export class ShaderRunner {
   }
 
   /** @throws LabError with the compiler's message when the shader is known to be broken; a read throws it otherwise. */
-  run({ key, code, inputs, outputs, uniforms, workgroups }: Dispatch): tf.TensorInfo[] {
+  run({ key, code, inputs, outputs, changes = [], uniforms, workgroups }: Dispatch): tf.TensorInfo[] {
     const backend = this.#backend;
     const broken = this.#broken.get(key);
     if (broken) throw broken;
+    const from = this.#pipelines.has(key) ? 0 : this.#nextNumber();
     const results = outputs.map((shape) => backend.makeTensorInfo(shape, 'float32'));
-    const tensors = [...results, ...inputs];
+    const tensors = [...results, ...changes, ...inputs];
     for (const { dataId } of tensors) backend.uploadToGPU(dataId);
     const record = (): void => {
       const pipeline = this.#pipeline(key, code);
@@ -77,7 +85,11 @@ export class ShaderRunner {
       this.#record(key, pipeline, group, workgroups);
     };
     if (this.#pipelines.has(key)) record();
-    else this.#watch(key, numberOf(results[0]!.dataId), record);
+    else this.#watch(key, { from, unchanged: new Set(changes.map(({ dataId }) => dataId)) }, record);
+    for (const { dataId } of changes) {
+      this.#changes.set(dataId, (this.#changes.get(dataId) ?? 0) + 1);
+      this.#forgetRead(dataId);
+    }
     return results;
   }
 
@@ -131,31 +143,46 @@ export class ShaderRunner {
   }
 
   /** A shader's first dispatch goes to the device alone, so that its errors are caught and spoil nothing else. */
-  #watch(key: string, from: number, record: () => void): void {
+  #watch(key: string, touched: Pick<Suspects, 'from' | 'unchanged'>, record: () => void): void {
     const { device } = this.#backend;
     this.#submit();
     device.pushErrorScope('validation');
     record();
     this.#submit();
-    const watch = this.#report(key, from, device.popErrorScope());
+    const watch = this.#report(key, touched, device.popErrorScope());
     this.#watched.add(watch);
     void watch.finally(() => this.#watched.delete(watch));
   }
 
-  async #report(key: string, from: number, scope: Promise<{ readonly message: string } | null>): Promise<void> {
+  async #report(
+    key: string,
+    touched: Pick<Suspects, 'from' | 'unchanged'>,
+    scope: Promise<{ readonly message: string } | null>,
+  ): Promise<void> {
     const problem = await scope.catch(() => null); // a device that is gone answers no more; reading from it fails by itself
     if (!problem) return;
     const error = new LabError(`The GPU refused the shader '${key}', and its result is wrong: ${problem.message}`);
     this.#pipelines.delete(key);
     this.#broken.set(key, error);
+    this.#suspects.push({ ...touched, to: this.#nextNumber(), error });
+  }
+
+  /** The number of the next tensor. */
+  #nextNumber(): number {
     const next = this.#backend.makeTensorInfo([0], 'float32');
-    this.#suspects.push({ from, to: numberOf(next.dataId), error });
     this.dispose(next);
+    return numberOf(next.dataId) + 1;
+  }
+
+  /** TensorFlow.js keeps the values that were read from the device; these are old. */
+  #forgetRead(dataId: object): void {
+    const data = this.#backend.tensorMap.has(dataId) ? this.#backend.tensorMap.get(dataId) : undefined;
+    if (data) data.values = null;
   }
 
   #check(dataId: object): void {
     const id = numberOf(dataId);
-    const suspect = this.#suspects.find(({ from, to }) => from <= id && id < to);
+    const suspect = this.#suspects.find(({ from, to, unchanged }) => (from <= id && id < to) || unchanged.has(dataId));
     if (suspect) throw suspect.error;
   }
 }
