@@ -22,6 +22,9 @@ export const SUM_SQUARES = 16;
 export const ADAMW = 17;
 export const ATTEND = 18;
 export const ATTEND_GRADIENT = 19;
+export const ATTEND_BIAS_GRADIENT = 30;
+export const ATTEND_FEW = 31;
+export const JOIN_PARTS = 32;
 
 /** What becomes of a matrix product once its sums are complete. */
 export const AS_IT_IS = 0;
