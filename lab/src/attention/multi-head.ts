@@ -7,6 +7,7 @@
 import { tf, type Tensor, type Tensor3D, type Tensor4D } from '../backend/index.ts';
 import { invariant, Random } from '../base/index.ts';
 import { Dropout, type Layer, Linear, Module, type Randomness } from '../nn/index.ts';
+import type { PackedDocuments } from '../ops/index.ts';
 import { attention, attentionWeights, type AttentionFunction, type AttentionOptions } from './attention.ts';
 import type { KVCache } from './cache.ts';
 import { mergeHeads, splitHeads } from './heads.ts';
@@ -17,6 +18,8 @@ export interface AttentionPosition {
   rotate?(x: Tensor4D, offset: number): Tensor4D;
   /** Added to the scores: [H, T, U]. */
   bias?(heads: number, queries: number, keys: number): Tensor;
+  /** ALiBi's slopes [H], in place of the bias where the attention function takes them: then no matrix need be there. */
+  slopes?(heads: number): Float32Array;
 }
 
 export interface MultiHeadAttentionOptions {
@@ -32,6 +35,10 @@ export interface MultiHeadAttentionOptions {
   readonly bias?: boolean;
   /** Hide the future (default true). */
   readonly causal?: boolean;
+  /** How many tokens each one sees, itself included, when not all before it. Beltagy et al. 2020, section 3.1. */
+  readonly slidingWindow?: number | undefined;
+  /** Bends the scores into (−softCap, softCap). Gemma Team 2024, section 2. */
+  readonly softCap?: number | undefined;
   /** The share of attention weights to forget in training (default 0). */
   readonly dropout?: number;
   readonly position?: AttentionPosition;
@@ -50,6 +57,8 @@ export interface AttentionContext {
   readonly cache?: KVCache | undefined;
   /** Which layer of the cache (default 0). */
   readonly layer?: number;
+  /** Where the documents end that are packed into the rows: none sees another. Not together with a cache. */
+  readonly documents?: PackedDocuments | undefined;
   /** Is shown the weights [B, H, T, U] of the plain attention, whatever `compute` is; keep a clone to keep them. */
   readonly observe?: ((weights: Tensor4D, layer: number) => void) | undefined;
 }
@@ -59,6 +68,8 @@ export class MultiHeadAttention extends Module {
   readonly keyValueHeads: number;
   readonly headSize: number;
   readonly causal: boolean;
+  readonly slidingWindow: number | undefined;
+  readonly softCap: number | undefined;
   compute: AttentionFunction;
   query: Layer;
   key: Layer;
@@ -80,11 +91,18 @@ export class MultiHeadAttention extends Module {
       heads % keyValueHeads === 0,
       `MultiHeadAttention: heads must be a multiple of keyValueHeads, got ${heads} heads and ${keyValueHeads} key/value heads`,
     );
+    const { slidingWindow, softCap } = options;
+    invariant(
+      slidingWindow === undefined || (Number.isInteger(slidingWindow) && slidingWindow > 0),
+      `MultiHeadAttention: slidingWindow must be a positive number of tokens, got ${slidingWindow}`,
+    );
     const random = typeof options.random === 'object' ? options.random : new Random(options.random ?? 0);
     this.heads = heads;
     this.keyValueHeads = keyValueHeads;
     this.headSize = headSize;
     this.causal = causal;
+    this.slidingWindow = slidingWindow;
+    this.softCap = softCap;
     this.compute = compute;
     this.query = new Linear(width, heads * headSize, { bias, std, random });
     this.key = new Linear(width, keyValueHeads * headSize, { bias, std, random });
@@ -98,7 +116,8 @@ export class MultiHeadAttention extends Module {
    * @param x [B, T, D]
    * @returns [B, T, D]
    */
-  forward(x: Tensor3D, { cache, layer = 0, observe }: AttentionContext = {}): Tensor3D {
+  forward(x: Tensor3D, { cache, layer = 0, documents, observe }: AttentionContext = {}): Tensor3D {
+    invariant(!cache || !documents, 'MultiHeadAttention: packed documents and a cache do not go together');
     return tf.tidy(() => {
       const offset = cache?.length ?? 0;
       const position = this.#position;
@@ -107,19 +126,29 @@ export class MultiHeadAttention extends Module {
       const newKeys = turned(splitHeads(this.key.forward(x), this.keyValueHeads)); // [B, K, T, S]
       const newValues = splitHeads(this.value.forward(x), this.keyValueHeads);
       const { k, v } = cache?.append(layer, newKeys, newValues) ?? { k: newKeys, v: newValues };
-      const options = this.#options(q, k);
+      const options = this.#options(q, k, documents);
       observe?.(attentionWeights(q, k, options), layer);
       return this.output.forward(mergeHeads(this.compute(q, k, v, options)));
     });
   }
 
-  #options(q: Tensor4D, k: Tensor4D): AttentionOptions {
-    const bias = this.#position.bias?.(this.heads, q.shape[2], k.shape[2]);
+  #options(q: Tensor4D, k: Tensor4D, documents: PackedDocuments | undefined): AttentionOptions {
+    const { causal, slidingWindow, softCap } = this;
     const drops = this.training && this.dropout.rate > 0;
     return {
-      causal: this.causal,
-      ...(bias && { bias }),
-      ...(drops && { dropout: (weights: Tensor4D) => this.dropout.forward(weights) }),
+      causal,
+      ...(slidingWindow !== undefined && { window: { left: slidingWindow - 1, ...(!causal && { right: slidingWindow - 1 }) } }),
+      ...(documents && { documents }),
+      ...(softCap !== undefined && { softCap }),
+      ...this.#positionOptions(q, k),
+      ...(drops && { dropout: { rate: this.dropout.rate, seed: this.dropout.random.uint32() } }),
     };
+  }
+
+  #positionOptions(q: Tensor4D, k: Tensor4D): AttentionOptions {
+    const position = this.#position;
+    if (position.slopes && this.compute.takesSlopes) return { alibiSlopes: position.slopes(this.heads) };
+    const bias = position.bias?.(this.heads, q.shape[2], k.shape[2]);
+    return bias ? { bias } : {};
   }
 }

@@ -3,7 +3,7 @@
  * operations on the same device in the same minutes, forward and with the backward pass.
  */
 import { currentDevice, tf, type Tensor, type Tensor4D } from '../backend/index.ts';
-import { attention } from '../attention/index.ts';
+import { attention, plainAttention } from '../attention/index.ts';
 import { measure, settled, type BenchRow, type MeasureOptions, type Times } from './measure.ts';
 
 interface Case {
@@ -35,8 +35,7 @@ function casesOf(name: string | undefined, software: boolean): readonly Case[] {
 const largestWeights = (software: boolean): number => (software ? 2 ** 22 : 2 ** 29);
 
 const fused: Operation = (q, k, v) => attention(q, k, v, { causal: true });
-/** Whoever asks to see the weights gets attention in plain operations. */
-const plain: Operation = (q, k, v) => attention(q, k, v, { causal: true, dropout: (weights) => weights });
+const plain: Operation = (q, k, v) => plainAttention(q, k, v, { causal: true });
 
 interface Pass {
   /** Operations, in forward passes. */
