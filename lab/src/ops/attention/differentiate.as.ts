@@ -25,14 +25,14 @@ import { clearEnds, hideEnds, multiplySeen, scores, seenFrom, seenTo, steepness,
 
 /** One row's scores become weights P = exp(score · scale − L), and dP becomes P ∘ (dP − D) · factor. */
 @inline function differentiateSeen(
-  exact: bool, line: usize, gradient: usize, from: i32, to: i32, scale: f32, factor: f32, L: f32, D: f32,
+  cut: bool, line: usize, gradient: usize, from: i32, to: i32, scale: f32, factor: f32, L: f32, D: f32,
 ): void {
   hideEnds(line, from, to);
   const scales = f32x4.splat(scale), factors = f32x4.splat(factor), shift = f32x4.splat(-L), products = f32x4.splat(D);
   for (let j = from & ~7; j < to; j += 8) {
     const s = element(line, j), g = element(gradient, j);
-    const p0 = weigh(exact, multiplyAdd(v128.load(s), scales, shift));
-    const p1 = weigh(exact, multiplyAdd(v128.load(s, 16), scales, shift));
+    const p0 = weigh(cut, multiplyAdd(v128.load(s), scales, shift));
+    const p1 = weigh(cut, multiplyAdd(v128.load(s, 16), scales, shift));
     const d0 = f32x4.mul(f32x4.mul(p0, factors), f32x4.sub(v128.load(g), products));
     const d1 = f32x4.mul(f32x4.mul(p1, factors), f32x4.sub(v128.load(g, 16), products));
     v128.store(s, p0);

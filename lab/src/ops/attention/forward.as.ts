@@ -40,15 +40,15 @@ function packTile(head: i32, start: i32, count: i32): void {
 @inline export function rowState(row: i32): usize { return element(rowNumbers(), 2 * row); }
 
 /** One row's scores become weights relative to its maximum so far; what was summed before is brought down to the new maximum. */
-@inline function weighSeen(exact: bool, row: i32, line: usize, o: usize, from: i32, to: i32, scale: f32): void {
+@inline function weighSeen(cut: bool, row: i32, line: usize, o: usize, from: i32, to: i32, scale: f32): void {
   hideEnds(line, from, to);
   const first = from & ~7, end = (to + 7) & ~7, state = rowState(row);
   const before = f32.load(state), l = f32.load(state, 4), m = max(before, largestScore(line, first, end) * scale);
-  if (exact && m <= HIDDEN) {
+  if (cut && m <= HIDDEN) {
     fill(line, first, end, 0); // a bias hides them all
     return;
   }
-  const sum = exponentials(exact, line, first, end, scale, -m);
+  const sum = exponentials(cut, line, first, end, scale, -m);
   let kept: f32 = 0;
   if (l > 0) {
     kept = f32x4.extract_lane(boundedExp(f32x4.splat(before - m)), 0);

@@ -9,7 +9,7 @@ import { addEdge } from '../matmul/gemm.as';
 import { element } from '../matmul/pack.as';
 import { COLUMNS, ROWS, tileAdd, tileSet } from '../matmul/tile.as';
 import { multiplyAdd } from '../matmul/tile.as';
-import { boundedExp, exp, largestOf, sumOf } from '../wasm/vectors.as';
+import { boundedExp, largestOf, sumOf } from '../wasm/vectors.as';
 import { FORWARD_QUERIES, MOST_KEYS } from './shared';
 
 /** A row block may be filled up to whole strips. */
@@ -122,17 +122,25 @@ export function addTransposed(
   return largestOf(f32x4.pmax(m0, m1));
 }
 
-/** e^x of scores: to the bound that keeps it above 0, or, for half as much again, exactly 0 where a bias hides the key. */
-@inline export function weigh(exact: bool, x: v128): v128 { return exact ? exp(x) : boundedExp(x); }
+/** Weights below e^LEAST_EXPONENT count as 0: no sum of floats would show them, and products with them are slow once they underflow. */
+const LEAST_EXPONENT: f32 = -60;
+
+/**
+ * e^x of scores relative to the largest. Without a cut it is never 0, only below the smallest share; with one, for a little more
+ * work, it is exactly 0 where a bias hides the key or ALiBi puts it far away. NaN stays NaN.
+ */
+@inline export function weigh(cut: bool, x: v128): v128 {
+  return cut ? v128.andnot(boundedExp(x), f32x4.lt(x, f32x4.splat(LEAST_EXPONENT))) : boundedExp(x);
+}
 
 /** row = exp(row · scale + shift) over [from, to), multiples of eight; returns the sum. */
-@inline export function exponentials(exact: bool, row: usize, from: i32, to: i32, scale: f32, shift: f32): f32 {
+@inline export function exponentials(cut: bool, row: usize, from: i32, to: i32, scale: f32, shift: f32): f32 {
   const scales = f32x4.splat(scale), shifts = f32x4.splat(shift);
   let s0 = f32x4.splat(0), s1 = s0;
   for (let j = from; j < to; j += 8) {
     const at = element(row, j);
-    const e0 = weigh(exact, multiplyAdd(v128.load(at), scales, shifts));
-    const e1 = weigh(exact, multiplyAdd(v128.load(at, 16), scales, shifts));
+    const e0 = weigh(cut, multiplyAdd(v128.load(at), scales, shifts));
+    const e1 = weigh(cut, multiplyAdd(v128.load(at, 16), scales, shifts));
     v128.store(at, e0);
     v128.store(at, e1, 16);
     s0 = f32x4.add(s0, e0);
