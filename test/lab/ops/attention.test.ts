@@ -275,6 +275,16 @@ describe.each(backends)('fused attention on %s', (backend) => {
     expect([1, 3, 4, 5, 6, 7].map((i) => gradients[3]![i])).toEqual([0, 0, 0, 0, 0, 0]);
   });
 
+  it('hides keys by a bias of −1e30, too, to which no score of an ordinary size adds anything', async () => {
+    const [q, k, v] = [normal(1, 1, 6, 4), normal(1, 1, 9, 4), normal(1, 1, 9, 4)];
+    const bias = tf.fill([6, 9], -1e30);
+    for (const queries of [1, 6]) {
+      const some = q.slice<Tensor4D>([0, 0, 0, 0], [1, 1, queries, 4]);
+      const output = fusedAttention(some, k, v, { causal: true, bias: bias.slice([0, 0], [queries, 9]) });
+      expect([...(await output.data())].every((x) => x === 0)).toBe(true);
+    }
+  });
+
   it('gives the same bits again', async () => {
     const [q, k, v] = [normal(1, 2, 70, 8), normal(1, 1, 70, 8), normal(1, 1, 70, 8)];
     const all = async (): Promise<number[]> => {
