@@ -22,6 +22,13 @@ describe('bench', () => {
     expect(formatTable(compared)).toMatch(/a .* 2 +3\.50 × stock wasm\nb .* 2\.00 × PyTorch\nc /);
   });
 
+  it('has a column of bytes where there is one to show', () => {
+    expect(formatTable([row('a', 10, { gbps: 12.34 }), row('b', 10, { gbps: 1.26 }), row('c', 10)])).toMatch(
+      /GFLOP\/s +GB\/s +peak MiB\na .* 12 +2\nb .* 1\.3 +2\nc .* 10\.?0* +2$/,
+    );
+    expect(formatTable([row('a', 10)])).not.toContain('GB/s');
+  });
+
   it('makes targets that are the inputs one token later', () => {
     const size = { ...SIZES['small']!, batch: 3, tokens: 7, vocabulary: 11 };
     const { inputs, targets } = yardstickTokens(size, 4);

@@ -1,7 +1,8 @@
 /**
  * @file Reverse-mode differentiation that gives memory back as it goes: what an operation kept for its gradient is freed as soon
  * as that gradient is there, and the gradient of an intermediate result as soon as it has been passed on. TensorFlow.js's own
- * `variableGrads` holds all of both until the end. Griewank and Walther 2008, section 3.2.
+ * `variableGrads` holds all of both until the end. Griewank and Walther 2008, section 3.2. And an operation can learn, while it
+ * is being recorded, which gradients nobody will ask for: those of frozen weights.
  */
 import { invariant } from '../base/index.ts';
 import { tf, type Scalar, type Tensor, type Variable } from './tf.ts';
@@ -19,6 +20,7 @@ interface TapeNode {
 interface Engine {
   startTape(): void;
   endTape(): void;
+  isTapeOn(): boolean;
   readonly state: { activeTape: TapeNode[] | null; readonly gradientDepth: number };
 }
 
@@ -35,13 +37,14 @@ export interface ValueAndGradients<T extends Scalar> {
  */
 export function valueAndGradients<T extends Scalar>(f: () => T, variables: readonly Variable[]): ValueAndGradients<T> {
   const engine = tf.engine() as unknown as Engine;
+  const dependants = new Dependants(variables);
   invariant(engine.state.gradientDepth === 0, 'valueAndGradients: it cannot be called while another gradient is being computed');
   let tape: readonly TapeNode[] = [];
   try {
     engine.startTape();
-    const value = recorded(engine, f);
+    const value = recorded(engine, f, dependants);
     tape = engine.state.activeTape ?? [];
-    const gradients = tf.tidy(() => Object.fromEntries(walkBack(tape, value, variables)));
+    const gradients = tf.tidy(() => Object.fromEntries(walkBack(tape, value, dependants.on(tape))));
     const found = variables.flatMap((variable): [Variable, Tensor][] => {
       const gradient = gradients[variable.id];
       return gradient ? [[variable, gradient]] : [];
@@ -53,26 +56,54 @@ export function valueAndGradients<T extends Scalar>(f: () => T, variables: reado
   }
 }
 
-function recorded<T extends Scalar>(engine: Engine, f: () => T): T {
+/** What depends on the variables whose gradients are being recorded. */
+let recording: Dependants | undefined;
+
+function recorded<T extends Scalar>(engine: Engine, f: () => T, dependants: Dependants): T {
+  recording = dependants;
   try {
     return tf.tidy(f);
   } finally {
+    recording = undefined;
     engine.endTape();
   }
 }
 
-/** The ids of all tensors that depend on one of the variables, these included. */
-function dependants(tape: readonly TapeNode[], variables: readonly Variable[]): Set<number> {
-  const ids = new Set(variables.map(({ id }) => id));
-  for (const { inputs, outputs } of tape) {
-    if (Object.values(inputs).some(({ id }) => ids.has(id))) for (const { id } of outputs) ids.add(id);
+/** Which tensors depend on one of the variables, these included, as the tape grows. */
+class Dependants {
+  readonly #ids: Set<number>;
+  #read = 0;
+
+  constructor(variables: readonly Variable[]) {
+    this.#ids = new Set(variables.map(({ id }) => id));
   }
-  return ids;
+
+  /** Their ids, after what has been recorded so far. */
+  on(tape: readonly TapeNode[]): ReadonlySet<number> {
+    for (; this.#read < tape.length; this.#read++) {
+      const { inputs, outputs } = tape[this.#read]!;
+      if (Object.values(inputs).some(({ id }) => this.#ids.has(id))) for (const { id } of outputs) this.#ids.add(id);
+    }
+    return this.#ids;
+  }
 }
 
-/** The gradients of the value by the variables' ids. */
-function walkBack(tape: readonly TapeNode[], value: Tensor, variables: readonly Variable[]): Map<number, Tensor> {
-  const wanted = dependants(tape, variables);
+/**
+ * For each input of an operation that is about to run, whether its gradient will be asked for. Where `valueAndGradients` records,
+ * those of constants and of frozen weights will not be; where TensorFlow.js does, all may be; else none.
+ */
+export function wantedGradients(inputs: readonly Tensor[]): boolean[] {
+  const engine = tf.engine() as unknown as Engine;
+  if (!engine.isTapeOn()) return inputs.map(() => false);
+  const { activeTape, gradientDepth } = engine.state;
+  // A gradient within the function that is recorded has variables of its own.
+  if (!recording || gradientDepth > 1) return inputs.map(() => true);
+  const ids = recording.on(activeTape ?? []);
+  return inputs.map(({ id }) => ids.has(id));
+}
+
+/** The gradients of the value by ids. @param wanted the ids of all that depends on the variables */
+function walkBack(tape: readonly TapeNode[], value: Tensor, wanted: ReadonlySet<number>): Map<number, Tensor> {
   const gradients = new Map<number, Tensor>();
   if (wanted.has(value.id)) gradients.set(value.id, tf.onesLike(value));
   for (const node of tape.toReversed()) {

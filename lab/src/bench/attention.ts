@@ -3,12 +3,14 @@
  * operations on the same device in the same minutes, forward and with the backward pass.
  */
 import { currentDevice, tf, type Tensor, type Tensor4D } from '../backend/index.ts';
-import { attention } from '../attention/index.ts';
+import { attention, plainAttention } from '../attention/index.ts';
 import { measure, settled, type BenchRow, type MeasureOptions, type Times } from './measure.ts';
 
 interface Case {
   readonly batch: number;
   readonly heads: number;
+  /** As many as heads unless told. */
+  readonly keyValueHeads?: number;
   readonly queries: number;
   /** As many as queries unless told. */
   readonly keys?: number;
@@ -21,22 +23,25 @@ const OPTIONS: MeasureOptions = { warmUp: 1, leastRuns: 2, mostRuns: 20, budgetM
 /** The two take turns, so that both meet the same other load of the machine. */
 const ROUNDS = 3;
 
-/** Training lengths, and one query on a long cache. A GPU made of software gets one head, a real one what plain operations cannot. */
+/**
+ * Training lengths, and one query on a long cache, with a key/value head for each head and for each four. A GPU made of software
+ * gets one head, a real one what plain operations cannot.
+ */
 function casesOf(name: string | undefined, software: boolean): readonly Case[] {
-  const decode = { batch: 1, heads: 8, queries: 1, keys: 4096, headSize: 64 };
+  const one = { batch: 1, queries: 1, keys: 4096, headSize: 64 };
+  const decode: readonly Case[] = [{ ...one, heads: 8 }, { ...one, heads: 32, keyValueHeads: 8 }];
   const training = (heads: number, lengths: readonly number[]): Case[] =>
     lengths.map((queries) => ({ batch: 1, heads, queries, headSize: 64 }));
-  if (name === 'webgpu' && software) return [...training(1, [512, 1024, 2048]), decode];
-  if (name === 'webgpu' || name === 'tensorflow') return [...training(8, [1024, 2048, 4096, 8192, 16384]), decode];
-  return [{ batch: 4, heads: 8, queries: 512, headSize: 64 }, ...training(1, [1024]), decode];
+  if (name === 'webgpu' && software) return [...training(1, [512, 1024, 2048]), ...decode];
+  if (name === 'webgpu' || name === 'tensorflow') return [...training(8, [1024, 2048, 4096, 8192, 16384]), ...decode];
+  return [{ batch: 4, heads: 8, queries: 512, headSize: 64 }, ...training(1, [1024]), ...decode];
 }
 
 /** The most bytes that the weights of the plain operations may take (there are several tensors of that size), for memory or time. */
 const largestWeights = (software: boolean): number => (software ? 2 ** 22 : 2 ** 29);
 
 const fused: Operation = (q, k, v) => attention(q, k, v, { causal: true });
-/** Whoever asks to see the weights gets attention in plain operations. */
-const plain: Operation = (q, k, v) => attention(q, k, v, { causal: true, dropout: (weights) => weights });
+const plain: Operation = (q, k, v) => plainAttention(q, k, v, { causal: true });
 
 interface Pass {
   /** Operations, in forward passes. */
@@ -58,10 +63,10 @@ const isSoftware = (): boolean => currentDevice()?.description.includes('(softwa
 export async function benchAttention(backend: string): Promise<BenchRow[]> {
   const rows: BenchRow[] = [];
   for (const one of casesOf(currentDevice()?.name, isSoftware())) {
-    const { batch, heads, queries, keys = queries, headSize } = one;
-    const normal = (length: number, seed: number): Tensor4D =>
-      tf.randomNormal([batch, heads, length, headSize], 0, 1, 'float32', seed);
-    const qkv = [normal(queries, 1), normal(keys, 2), normal(keys, 3)];
+    const { batch, heads, keyValueHeads = heads, queries, keys = queries, headSize } = one;
+    const normal = (ofHeads: number, length: number, seed: number): Tensor4D =>
+      tf.randomNormal([batch, ofHeads, length, headSize], 0, 1, 'float32', seed);
+    const qkv = [normal(heads, queries, 1), normal(keyValueHeads, keys, 2), normal(keyValueHeads, keys, 3)];
     for (const name of keys > queries ? ['forward'] : Object.keys(passes)) rows.push(await runCase(name, backend, one, qkv));
     tf.dispose(qkv);
   }
@@ -69,7 +74,8 @@ export async function benchAttention(backend: string): Promise<BenchRow[]> {
 }
 
 async function runCase(name: string, backend: string, one: Case, qkv: readonly Tensor4D[]): Promise<BenchRow> {
-  const { batch, heads, queries, keys = queries, headSize } = one;
+  const { batch, heads, keyValueHeads = heads, queries, keys = queries, headSize } = one;
+  const decodes = keys > queries;
   const weights = batch * heads * queries * keys;
   const { cost, run } = passes[name]!;
   const timesOf = (operation: Operation) =>
@@ -89,16 +95,21 @@ async function runCase(name: string, backend: string, one: Case, qkv: readonly T
   return {
     name,
     backend,
-    shape: `${batch} × ${heads} × ${keys > queries ? `${queries} on ${keys}` : queries} × ${headSize}`,
+    shape: `${batch} × ${headsOf(heads, keyValueHeads)} × ${decodes ? `${queries} on ${keys}` : queries} × ${headSize}`,
     medianMs,
     minMs: Math.min(...rounds.map(({ times }) => times.minMs)),
     maxMs: Math.max(...rounds.map(({ times }) => times.maxMs)),
     // 4 · B · H · T · U · S operations, half of them hidden by the mask when it is a triangle (Dao 2023, section 4.1).
-    gflops: ((keys > queries ? 4 : 2) * weights * headSize * cost) / medianMs / 1e6,
+    gflops: ((decodes ? 4 : 2) * weights * headSize * cost) / medianMs / 1e6,
+    // A single query does so little with each key and value that reading them, once, is what it takes.
+    ...(decodes && { gbps: (2 * 4 * batch * keyValueHeads * keys * headSize) / medianMs / 1e6 }),
     peakBytes: await peakOf(() => run(fused, qkv)),
     ...(hasBaseline && { baseline: BASELINE, ratio: median(rounds.map(({ ratio }) => ratio)) }),
   };
 }
+
+const headsOf = (heads: number, keyValueHeads: number): string =>
+  heads === keyValueHeads ? `${heads}` : `${heads} on ${keyValueHeads}`;
 
 /** The most bytes of tensors that were there at once in a run, the inputs included. */
 async function peakOf(run: () => Tensor[]): Promise<number> {

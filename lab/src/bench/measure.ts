@@ -86,6 +86,7 @@ export function compare(rows: readonly BenchRow[], baseline: string, baselineRow
 /** The rows as a table for a terminal. */
 export function formatTable(rows: readonly BenchRow[]): string {
   const ms = (n: number): string => n.toFixed(n < 10 ? 2 : 0);
+  const bytes = rows.some((row) => row.gbps !== undefined);
   const cells = rows.map((row) => [
     row.name,
     row.shape,
@@ -93,10 +94,12 @@ export function formatTable(rows: readonly BenchRow[]): string {
     ms(row.minMs),
     ms(row.maxMs),
     row.gflops?.toFixed(row.gflops < 10 ? 1 : 0) ?? '',
+    ...(bytes ? [row.gbps?.toFixed(row.gbps < 10 ? 1 : 0) ?? ''] : []),
     (row.peakBytes / 2 ** 20).toFixed(0),
     row.ratio === undefined ? '' : `${row.ratio.toFixed(row.ratio < 10 ? 2 : 0)} × ${row.baseline}`,
   ]);
-  const head = ['', 'shape', 'median ms', 'min', 'max', 'GFLOP/s', 'peak MiB', rows.some((row) => row.baseline !== undefined) ? 'as fast as' : ''];
+  const compared = rows.some((row) => row.baseline !== undefined) ? 'as fast as' : '';
+  const head = ['', 'shape', 'median ms', 'min', 'max', 'GFLOP/s', ...(bytes ? ['GB/s'] : []), 'peak MiB', compared];
   const widths = head.map((title, i) => Math.max(title.length, ...cells.map((row) => row[i]!.length)));
   const line = (row: readonly string[]): string =>
     row.map((cell, i) => (i < 2 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ').trimEnd();

@@ -21,6 +21,7 @@ export class Block extends Module {
   constructor({ config, position, random }: BlockOptions) {
     super();
     const { width, heads, keyValueHeads, headSize, bias, dropout, attention: compute, initializerStd: std } = config;
+    const { slidingWindow, attentionSoftCap: softCap } = config;
     this.attentionNorm = makeNorm(config);
     this.attention = new MultiHeadAttention({
       width,
@@ -28,6 +29,8 @@ export class Block extends Module {
       keyValueHeads,
       headSize,
       bias,
+      slidingWindow,
+      softCap,
       dropout,
       position,
       compute,

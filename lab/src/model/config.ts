@@ -51,6 +51,10 @@ export interface TransformerConfig {
   readonly position?: 'learned' | 'rotary' | 'alibi' | 'none' | PositionFactory;
   /** 10000 unless told. */
   readonly rotaryBase?: number;
+  /** How many tokens each one sees, itself included; all before it unless told. Jiang et al. 2023 (Mistral), section 2. */
+  readonly slidingWindow?: number;
+  /** Bends attention scores into (−cap, cap), softly; no cap unless told. Gemma Team 2024 (Gemma 2), section 2. */
+  readonly attentionSoftCap?: number;
   /** 'gelu' (default) or 'swiglu'. */
   readonly mlp?: 'gelu' | 'swiglu' | MLPFactory;
   /** Biases in linear layers and layer norms (default true). */
@@ -67,8 +71,11 @@ export interface TransformerConfig {
   readonly initializerStd?: number;
 }
 
-/** The config with every default filled in, as `transformer.config` gives it; without `block` when it is the ordinary one. */
-export type ResolvedTransformerConfig = Required<Omit<TransformerConfig, 'block'>> & Pick<TransformerConfig, 'block'>;
+/** What is left out of a config when it is not there: the ordinary block, attention without a window or a cap. */
+type Optional = 'block' | 'slidingWindow' | 'attentionSoftCap';
+
+/** The config with every default filled in, as `transformer.config` gives it. */
+export type ResolvedTransformerConfig = Required<Omit<TransformerConfig, Optional>> & Pick<TransformerConfig, Optional>;
 
 /**
  * Fills in the defaults.
@@ -115,6 +122,13 @@ function checkConfig(config: ResolvedTransformerConfig): void {
   }
   for (const size of sizes) {
     if (!(Number.isInteger(config[size]) && config[size] > 0)) refuse(`${size} must be a positive integer, got ${config[size]}.`);
+  }
+  const { slidingWindow = 1, attentionSoftCap = 1 } = config;
+  if (!(Number.isInteger(slidingWindow) && slidingWindow > 0)) {
+    refuse(`slidingWindow must be a positive number of tokens, got ${slidingWindow}.`);
+  }
+  if (!(attentionSoftCap > 0 && Number.isFinite(attentionSoftCap))) {
+    refuse(`attentionSoftCap must be a positive number, got ${attentionSoftCap}.`);
   }
   if (vocabSize < 2) refuse(`vocabSize must be at least 2, got ${vocabSize}.`);
   if (heads % keyValueHeads !== 0)

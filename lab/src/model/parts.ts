@@ -1,7 +1,7 @@
 /** @file What stands behind the names in a config: norms, MLPs and positions of the GPT-2 and Llama families. */
 import { tf, type Tensor3D, type Tensor4D } from '../backend/index.ts';
 import type { Random } from '../base/index.ts';
-import { alibiBias, rotaryEmbedding } from '../attention/index.ts';
+import { alibiBias, alibiSlopes, rotaryEmbedding } from '../attention/index.ts';
 import { Embedding, GatedMLP, type Layer, LayerNorm, MLP, RMSNorm } from '../nn/index.ts';
 import type { Position, ResolvedTransformerConfig } from './config.ts';
 
@@ -30,7 +30,7 @@ export function makePosition(config: ResolvedTransformerConfig, random: Random):
   if (position === 'rotary') {
     return { rotaryBase: base, rotate: (x: Tensor4D, offset) => rotaryEmbedding(x, { base, offset, overwrite: true }) };
   }
-  return position === 'alibi' ? { bias: alibiBias } : {};
+  return position === 'alibi' ? { bias: alibiBias, slopes: alibiSlopes } : {};
 }
 
 /** A learned vector for each place in the context, added to the token's. */

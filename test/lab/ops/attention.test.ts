@@ -5,8 +5,11 @@
 import {
   acceleratedOperations,
   attention,
+  type AttentionFunction,
+  attentionProblem,
   attentionReference,
   fusedAttention,
+  hasAttentionKernel,
   Random,
   ShaderRunner,
   startBackend,
@@ -232,6 +235,15 @@ describe.each(backends)('fused attention on %s', (backend) => {
     for (const [name, error] of Object.entries(gradients)) expect(error, name).toBeLessThanOrEqual(BACKWARD);
   });
 
+  it.runIf(backend !== 'cpu')('declines nothing of that but heads beyond the largest', () => {
+    const declined = Object.entries(cases).filter(([, { options = {}, bias, ...sizes }]) => {
+      const { batch, heads, keyValueHeads, queries, keys, headSize } = { ...small, ...sizes };
+      const [q, k] = [tf.zeros<tf.Rank.R4>([batch, heads, queries, headSize]), tf.zeros<tf.Rank.R4>([batch, keyValueHeads, keys, headSize])];
+      return !hasAttentionKernel(attentionProblem(q, k, k, { ...options, ...(bias && { bias: tf.zeros([...bias]) }) }));
+    });
+    expect(declined.map(([name]) => name)).toEqual(['head size 260, beyond the kernels']);
+  });
+
   it('gives zeros, and zero gradients, to a query that sees nothing', async () => {
     const [q, k, v] = [normal(1, 2, 9, 4), normal(1, 2, 5, 4), normal(1, 2, 5, 4)];
     const blind = (x: Tensor4D): Tensor => x.slice([0, 0, 0, 0], [1, 2, 4, 4]);
@@ -261,6 +273,16 @@ describe.each(backends)('fused attention on %s', (backend) => {
     );
     expect(gradients.flatMap((g) => [...g]).every(Number.isFinite)).toBe(true);
     expect([1, 3, 4, 5, 6, 7].map((i) => gradients[3]![i])).toEqual([0, 0, 0, 0, 0, 0]);
+  });
+
+  it('hides keys by a bias of −1e30, too, to which no score of an ordinary size adds anything', async () => {
+    const [q, k, v] = [normal(1, 1, 6, 4), normal(1, 1, 9, 4), normal(1, 1, 9, 4)];
+    const bias = tf.fill([6, 9], -1e30);
+    for (const queries of [1, 6]) {
+      const some = q.slice<Tensor4D>([0, 0, 0, 0], [1, 1, queries, 4]);
+      const output = fusedAttention(some, k, v, { causal: true, bias: bias.slice([0, 0], [queries, 9]) });
+      expect([...(await output.data())].every((x) => x === 0)).toBe(true);
+    }
   });
 
   it('gives the same bits again', async () => {
@@ -298,7 +320,7 @@ describe.each(backends)('fused attention on %s', (backend) => {
   });
 
   it('is what `attention` runs on, and gives the model the same logits and gradients as plain attention', async () => {
-    const model = (compute: typeof attention) =>
+    const model = (compute: AttentionFunction) =>
       new Transformer({
         vocabSize: 11,
         width: 12,
@@ -311,7 +333,7 @@ describe.each(backends)('fused attention on %s', (backend) => {
         seed: 5,
       });
     const tokens = tf.tensor2d([[1, 2, 3, 4, 5, 6, 7, 8, 9]], [1, 9], 'int32');
-    const plain: typeof attention = (q, k, v, options) =>
+    const plain: AttentionFunction = (q, k, v, options) =>
       attentionReference(q, k, v, { causal: true, ...(options?.bias && { bias: options.bias }) });
     const values = await Promise.all(
       [attention, plain].flatMap((compute) => {

@@ -14,7 +14,7 @@ export { dropoutFactors, rowHash, weightHash, type AttentionDropout } from './dr
 export * from './kernel.ts';
 export * from './mask-rule.ts';
 export * from './problem.ts';
-export { attentionReference } from './reference.ts';
+export { attentionReference, distances } from './reference.ts';
 export { WasmAttention } from './wasm.ts';
 export { WebGpuAttention } from './webgpu.ts';
 

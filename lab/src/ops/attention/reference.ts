@@ -40,7 +40,7 @@ function finalScores(products: Tensor, { softCap, slopes, mask }: AttentionProbl
 }
 
 /** How far each query's own place is from each key. @returns [rows, 1, T, U] */
-function distances({ rows, queries, keys, ofQueries }: Visibility): Tensor4D {
+export function distances({ rows, queries, keys, ofQueries }: Visibility): Tensor4D {
   const values = new Float32Array(rows * queries * keys);
   for (let i = 0; i < values.length; i++) {
     const row = Math.floor(i / keys);

@@ -4,8 +4,8 @@
  *
  * Letters as in the paper: T queries, U keys, S scores, P weights, O output, D = rowsum(dO ∘ O), L log-sum-exp.
  */
-import { HEAD_STEP, KEY_STEP, QUERY_STEP } from './dropout.ts';
 import { HIDDEN_BELOW, type AttentionProblem } from './problem.ts';
+import { HEAD_STEP, KEY_STEP, QUERY_STEP } from './shared.ts';
 
 /** What makes one shader differ from another; everything else is a uniform. */
 export interface ShaderFeatures {

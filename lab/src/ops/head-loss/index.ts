@@ -12,7 +12,7 @@ import { tf, type Scalar, type Tensor, type Tensor1D, type Tensor2D } from '../.
 import { invariant } from '../../base/index.ts';
 import { countedTargets, crossEntropy, lossOfRows } from '../cross-entropy/index.ts';
 import { fusedKernel } from '../fused.ts';
-import { checkLinear, linear, linearBackward, linearReference, rowsOf } from '../linear/index.ts';
+import { checkLinear, linear, linearGradients, linearReference, rowsOf } from '../linear/index.ts';
 import { withGradient } from '../with-gradient.ts';
 import { rowsInChunk } from './chunks.ts';
 import './wasm.ts';
@@ -60,8 +60,9 @@ export function linearCrossEntropy(
     const { ids, counts } = countedTargets(targets, ignoreIndex);
     const shares = sharesOf(counts, targets.size, reduction);
     const head = { x: rowsOf(x), weight, bias, ids, shares };
-    const [losses, dx, ...rest] = (fusedKernel('linearCrossEntropy') ? fusedChunks : plainChunks)(head, wanted);
-    if (wanted) save(tf.reshape(dx!, x.shape), ...rest);
+    const any = wanted.includes(true);
+    const [losses, dx, ...rest] = (fusedKernel('linearCrossEntropy') ? fusedChunks : plainChunks)(head, any);
+    if (any) save(tf.reshape(dx!, x.shape), ...rest);
     return {
       value: tf.sum(tf.mul(losses!, shares)),
       gradient: (dy, saved) => saved.map((gradient) => () => scaled(gradient, dy)),
@@ -104,7 +105,8 @@ function plainChunks({ x, weight, bias, ids, shares }: Head, wanted: boolean): T
       const { losses: found, kept, gradient } = lossOfRows(logits, part(ids));
       if (!wanted) return [found];
       const dLogits = gradient(part(shares), kept);
-      return [found, ...linearBackward(part(x), weight, dLogits, { bias: bias !== null })];
+      const all = { x: true, weight: true, bias: bias !== null };
+      return [found, ...linearGradients(dLogits, [part(x), weight], all).filter((tensor) => tensor !== null)];
     });
     losses.push(chunkLosses as Tensor1D);
     if (!wanted) continue;

@@ -5,6 +5,8 @@
 import { activate } from '../activation/bend.as';
 import { adamw, sumSquares } from '../adamw/update.as';
 import { attendGradient } from '../attention/backward.as';
+import { attendBiasGradient } from '../attention/bias-gradient.as';
+import { attendFew, joinParts } from '../attention/decode.as';
 import { attend } from '../attention/forward.as';
 import { scoreSpace, useScoreSpace } from '../attention/tiles.as';
 import { crossEntropy, crossEntropyGradient } from '../cross-entropy/rows.as';
@@ -20,11 +22,11 @@ import { turn } from '../rotary/turn.as';
 import { binary, unary } from './elementwise.as';
 import { addSegments, gatherRows, rearrange } from './layout.as';
 import {
-  ACTIVATE, ADAMW, ADD_PARTS, ADD_SEGMENTS, APPEND, ATTEND, ATTEND_GRADIENT, BINARY, CROSS_ENTROPY, CROSS_ENTROPY_GRADIENT,
-  FINISH, GATHER_ROWS, MULTIPLY, MULTIPLY_ROWS, NORMALIZE, NORMALIZE_GRADIENT, REARRANGE, REDUCE_ROWS, SOFTMAX, SUM_COLUMNS,
-  SUM_SQUARES, TURN, UNARY,
+  ACTIVATE, ADAMW, ADD_PARTS, ADD_SEGMENTS, APPEND, ATTEND, ATTEND_BIAS_GRADIENT, ATTEND_FEW, ATTEND_GRADIENT, BINARY,
+  CROSS_ENTROPY, CROSS_ENTROPY_GRADIENT, DEQUANTIZE, FINISH, GATHER_ROWS, JOIN_PARTS, MULTIPLY, MULTIPLY_QUANTIZED,
+  MULTIPLY_QUANTIZED_ROWS, MULTIPLY_ROWS, NORMALIZE, NORMALIZE_GRADIENT, PREPARE_QUANTIZED, REARRANGE, REDUCE_ROWS, SOFTMAX,
+  SUM_COLUMNS, SUM_SQUARES, TURN, UNARY,
 } from './operations';
-import { DEQUANTIZE, MULTIPLY_QUANTIZED, MULTIPLY_QUANTIZED_ROWS, PREPARE_QUANTIZED } from './operations';
 import { useControlBlock } from './parallel.as';
 import { reduceRows, softmax, sumColumns } from './rows.as';
 import { CONSTANT_BYTES, useConstants } from './vectors.as';
@@ -54,6 +56,9 @@ export function run(operation: i32, chunk: i32): void {
     case NORMALIZE_GRADIENT: normalizeGradient(chunk); break;
     case ATTEND: attend(chunk); break;
     case ATTEND_GRADIENT: attendGradient(chunk); break;
+    case ATTEND_BIAS_GRADIENT: attendBiasGradient(chunk); break;
+    case ATTEND_FEW: attendFew(chunk); break;
+    case JOIN_PARTS: joinParts(chunk); break;
     case CROSS_ENTROPY: crossEntropy(chunk); break;
     case CROSS_ENTROPY_GRADIENT: crossEntropyGradient(chunk); break;
     case SUM_SQUARES: sumSquares(chunk); break;
