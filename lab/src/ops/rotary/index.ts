@@ -19,7 +19,7 @@ export interface RotaryOptions {
   /** The position of the first token (default 0): how many are in the cache. */
   readonly offset?: number;
   /**
-   * Nobody needs x any more (default false): where no gradient is wanted and no other tensor holds its numbers, they are turned
+   * Nobody needs x any more (default false): where nothing is recorded for a gradient and no other tensor holds its numbers, they are turned
    * in place.
    */
   readonly overwrite?: boolean;
@@ -39,8 +39,9 @@ export function rotaryEmbedding(x: Tensor4D, options: RotaryOptions = {}): Tenso
   if (!fused || x.size === 0) return withGradient([x], () => ({ value: turn(x, 1), gradient: (dy) => [turn(dy, -1)] }));
   const run = (y: Tensor, direction: 1 | -1, inPlace: boolean): Tensor4D =>
     fused({ x: y }, { base, offset, direction, inPlace })[0] as Tensor4D;
-  return withGradient([x], (_, wanted) => ({
-    value: run(x, 1, overwrite && !wanted && tf.backend().refCount(x.dataId) === 1),
+  const mayOverwrite = overwrite && !tf.engine().isTapeOn() && tf.backend().refCount(x.dataId) === 1;
+  return withGradient([x], () => ({
+    value: run(x, 1, mayOverwrite),
     gradient: (dy) => [run(dy, -1, false)],
   }));
 
