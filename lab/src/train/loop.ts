@@ -2,7 +2,7 @@
  * @file The training loop: draw a batch, see how the loss would fall, take a step; now and then measure, save and listen.
  */
 import { existsSync } from 'node:fs';
-import { tf, type Scalar } from '../backend/index.ts';
+import { DeviceError, tf, type Scalar } from '../backend/index.ts';
 import { interruptible, LabError, Progress, type Interruption } from '../base/index.ts';
 import type { Batches } from '../data/index.ts';
 import { LiveLoss } from '../plot/index.ts';
@@ -19,6 +19,7 @@ import { trainPlan, type TrainOptions, type TrainPlan, type TrainResult } from '
  * Trains the model in place. An interrupt (Ctrl-C, or ■ in a notebook) ends it after the step, saved if there is a checkpoint.
  *
  * @throws LabError when the loss is no longer a finite number, or a checkpoint cannot be read or written.
+ * @throws DeviceError when the device is lost or has no room; the last checkpoint is intact.
  */
 export async function train(model: Trainable, batches: Batches, options: TrainOptions): Promise<TrainResult> {
   const plan = trainPlan(options);
@@ -29,6 +30,8 @@ export async function train(model: Trainable, batches: Batches, options: TrainOp
     model.train();
     await run.resume();
     return await interruptible((signal) => run.finish(signal));
+  } catch (error) {
+    throw run.explain(error);
   } finally {
     run.dispose();
     optimizer.dispose();
@@ -141,8 +144,7 @@ class TrainingRun {
 
   /** @throws LabError when the loss is not a finite number. */
   async #report(onDevice: Scalar): Promise<void> {
-    const loss = (await onDevice.data())[0]!;
-    onDevice.dispose();
+    const loss = await onDevice.data().then(([value]) => value!).finally(() => onDevice.dispose());
     const step = this.#losses.length + 1;
     const learningRate = this.#plan.schedule(step - 1);
     if (!Number.isFinite(loss)) throw this.#diverged(step, loss, learningRate);
@@ -153,15 +155,24 @@ class TrainingRun {
   }
 
   #diverged(step: number, loss: number, learningRate: number): LabError {
-    const { checkpoint } = this.#plan;
-    const kept =
-      checkpoint && this.#savedStep !== undefined
-        ? ` The checkpoint of step ${this.#savedStep} is intact: ${checkpoint.path}`
-        : '';
     return new LabError(
-      `Training stopped: the loss of step ${step} is ${loss}. The learning rate, ${learningRate} there, may be too high, ` +
-        `the warmup too short, or a part of the model divides by zero or takes the logarithm of zero.${kept}`,
+      `Training stopped: the loss of step ${step} is ${loss}. The learning rate, ${learningRate} there, may be too high, the warmup ` +
+        'too short, a batch may hold numbers that are not finite, or a part of the model divides by zero or takes the logarithm of ' +
+        `zero. checkNumerics(() => train(…)) finds the operation.${this.#kept()}`,
     );
+  }
+
+  /** What the device's failure means for this training. */
+  explain(error: unknown): unknown {
+    if (!(error instanceof DeviceError)) return error;
+    const { kind, message } = error;
+    return new DeviceError(kind, `Training stopped after step ${this.#losses.length}. ${message}${this.#kept()}`, { cause: error });
+  }
+
+  #kept(): string {
+    const { checkpoint } = this.#plan;
+    if (!checkpoint || this.#savedStep === undefined) return '';
+    return ` The checkpoint of step ${this.#savedStep} is intact: ${checkpoint.path}`;
   }
 
   async #validate(signal: Interruption): Promise<void> {
