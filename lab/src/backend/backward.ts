@@ -19,7 +19,7 @@ interface TapeNode {
 interface Engine {
   startTape(): void;
   endTape(): void;
-  readonly state: { activeTape: TapeNode[] | null; readonly gradientDepth: number };
+  readonly state: { activeTape: TapeNode[] | null; readonly gradientDepth: number; kernelDepth: number };
 }
 
 export interface ValueAndGradients<T extends Scalar> {
@@ -29,31 +29,69 @@ export interface ValueAndGradients<T extends Scalar> {
 }
 
 /**
- * The value of `f` and its gradients. Not within another gradient: there are no second derivatives here.
+ * The value of `f` and its gradients. Not while another one is being recorded: there are no second derivatives here. On the way
+ * back of another one it may be called: that is how what was not kept is computed again (nn/recompute.ts).
  *
  * @param variables float32; others that `f` uses count as constants
  */
 export function valueAndGradients<T extends Scalar>(f: () => T, variables: readonly Variable[]): ValueAndGradients<T> {
+  return pullBack(f, variables);
+}
+
+/**
+ * The value of `f`, and what its gradient becomes on the way back to the sources: Σ outputGradient ∂f/∂source.
+ *
+ * @param sources tensors that `f` uses and does not make; others count as constants
+ * @param outputGradient of the value's shape; ones unless told
+ */
+export function pullBack<T extends Tensor, S extends Tensor>(
+  f: () => T,
+  sources: readonly S[],
+  outputGradient?: Tensor,
+): { readonly value: T; readonly gradients: Map<S, Tensor> } {
   const engine = tf.engine() as unknown as Engine;
   invariant(engine.state.gradientDepth === 0, 'valueAndGradients: it cannot be called while another gradient is being computed');
-  let tape: readonly TapeNode[] = [];
+  const outer = engine.state.activeTape;
+  let value: T | undefined;
   try {
     engine.startTape();
-    const value = recorded(engine, f);
-    tape = engine.state.activeTape ?? [];
-    const gradients = tf.tidy(() => Object.fromEntries(walkBack(tape, value, variables)));
-    const found = variables.flatMap((variable): [Variable, Tensor][] => {
-      const gradient = gradients[variable.id];
-      return gradient ? [[variable, gradient]] : [];
+    const found = (value = recorded(engine, f));
+    const gradients = tf.tidy(() => {
+      const ofValue = outputGradient ? tf.clone(outputGradient) : tf.onesLike(found);
+      return Object.fromEntries(walkBack(engine.state.activeTape ?? [], found, ofValue, sources));
     });
-    return { value, gradients: new Map(found) };
+    const present = sources.flatMap((source): [S, Tensor][] => {
+      const gradient = gradients[source.id];
+      return gradient ? [[source, gradient]] : [];
+    });
+    return { value, gradients: new Map(present) };
+  } catch (error) {
+    if (value && isOnTape(value)) value.dispose();
+    throw error;
   } finally {
     for (const { saved } of engine.state.activeTape ?? []) tf.dispose([...(saved ?? [])]);
-    engine.state.activeTape = null;
+    engine.state.activeTape = outer;
   }
 }
 
-function recorded<T extends Scalar>(engine: Engine, f: () => T): T {
+/** Runs `f` so that nothing of it comes onto the tape, and nothing is kept for a gradient. */
+export function offTape<T>(f: () => T): T {
+  const { state } = tf.engine() as unknown as Engine;
+  state.kernelDepth++; // the tape rests while a kernel runs
+  try {
+    return f();
+  } finally {
+    state.kernelDepth--;
+  }
+}
+
+/** Whether the tensor was made by an operation that is on the tape. */
+export function isOnTape({ id }: Tensor): boolean {
+  const tape = (tf.engine() as unknown as Engine).state.activeTape ?? [];
+  return tape.some(({ outputs }) => outputs.some((output) => output.id === id));
+}
+
+function recorded<T extends Tensor>(engine: Engine, f: () => T): T {
   try {
     return tf.tidy(f);
   } finally {
@@ -61,20 +99,25 @@ function recorded<T extends Scalar>(engine: Engine, f: () => T): T {
   }
 }
 
-/** The ids of all tensors that depend on one of the variables, these included. */
-function dependants(tape: readonly TapeNode[], variables: readonly Variable[]): Set<number> {
-  const ids = new Set(variables.map(({ id }) => id));
+/** The ids of all tensors that depend on one of the sources, these included. */
+function dependants(tape: readonly TapeNode[], sources: readonly Tensor[]): Set<number> {
+  const ids = new Set(sources.map(({ id }) => id));
   for (const { inputs, outputs } of tape) {
     if (Object.values(inputs).some(({ id }) => ids.has(id))) for (const { id } of outputs) ids.add(id);
   }
   return ids;
 }
 
-/** The gradients of the value by the variables' ids. */
-function walkBack(tape: readonly TapeNode[], value: Tensor, variables: readonly Variable[]): Map<number, Tensor> {
-  const wanted = dependants(tape, variables);
+/** The gradients by the sources' ids. */
+function walkBack(
+  tape: readonly TapeNode[],
+  value: Tensor,
+  ofValue: Tensor,
+  sources: readonly Tensor[],
+): Map<number, Tensor> {
+  const wanted = dependants(tape, sources);
   const gradients = new Map<number, Tensor>();
-  if (wanted.has(value.id)) gradients.set(value.id, tf.onesLike(value));
+  if (wanted.has(value.id)) gradients.set(value.id, ofValue);
   for (const node of tape.toReversed()) {
     const incoming = node.outputs.map(({ id }) => gradients.get(id) ?? null);
     const inputs = Object.entries(node.inputs).filter(([, { id }]) => wanted.has(id));

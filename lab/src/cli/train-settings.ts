@@ -23,6 +23,7 @@ export interface TrainSettings {
   readonly 'min-lr'?: number;
   readonly warmup?: number;
   readonly dropout: number;
+  readonly checkpoint?: number;
   readonly seed: number;
   readonly 'eval-every': number;
   readonly 'save-every': number;
@@ -64,6 +65,7 @@ export const trainOptions: Readonly<Record<string, Option>> = {
   'min-lr': { type: 'number', value: 'RATE', help: 'learning rate at the end (default: a tenth of the highest)' },
   warmup: { type: 'number', help: 'steps until the highest rate (default 100, less in short trainings)' },
   dropout: { type: 'number', value: 'SHARE', help: 'share of activations to forget (default 0)' },
+  checkpoint: { type: 'number', help: 'keep only what goes into every Nth block, compute the rest again: less memory, more time' },
   seed: { type: 'number', help: 'decides the first weights and the order of the text (default 1)' },
   'eval-every': { type: 'number', help: 'steps between measurements on the validation text (default 250)' },
   'save-every': { type: 'number', help: 'steps between checkpoints (default 250)' },
@@ -79,7 +81,19 @@ const fixedWhenResumed = ['data', 'preset', 'layers', 'heads', 'width', 'context
 /** Options that are no property of what is trained. */
 const aboutTheRun = new Set(['out', 'resume', 'fresh', 'backend', 'threads', 'help']);
 
-const whole = ['layers', 'heads', 'width', 'context', 'batch', 'steps', 'seed', 'eval-every', 'save-every', 'warmup'] as const;
+const whole = [
+  'layers',
+  'heads',
+  'width',
+  'context',
+  'batch',
+  'steps',
+  'checkpoint',
+  'seed',
+  'eval-every',
+  'save-every',
+  'warmup',
+] as const;
 
 /**
  * The recipe, changed by the options that were given.

@@ -75,12 +75,12 @@ interface Job {
 }
 
 function prepare(settings: TrainSettings, { text, learned: given }: Corpus): Job {
-  const { batch: batchSize, dropout, seed } = settings;
+  const { batch: batchSize, dropout, seed, checkpoint = false } = settings;
   const tokenizer = CharacterTokenizer.train(text);
   const all = new TokenDataset(tokenizer.encode(text), tokenizer.vocabSize);
   const cut = given ?? Math.floor(trainingShare * all.length);
   const [learned, kept] = [all.slice(0, cut), all.slice(cut)];
-  const model = { ...modelSizes(settings), vocabSize: tokenizer.vocabSize, dropout, seed };
+  const model = { ...modelSizes(settings), vocabSize: tokenizer.vocabSize, dropout, seed, checkpoint };
   const { contextLength } = model;
   const batches = randomBatches(learned, { batchSize, contextLength, seed });
   return { tokenizer, learned, kept, model, batches, validation: sequentialBatches(kept, { batchSize, contextLength }) };
