@@ -89,6 +89,16 @@ describe('train', () => {
     expect(readdirSync(join(folder, 'killed'))).toEqual(['checkpoint.safetensors']);
   });
 
+  it('with --checkpoint learns the same, to the bit', async () => {
+    const options = [...small, '--layers', '3', '--steps', '6', '--dropout', '0.1'];
+    for (const [name, extra] of [['kept', []], ['again', ['--checkpoint', '2']]] as const) {
+      expect(lab('train', ...options, ...extra, '--out', inFolder(name)).status).toBe(0);
+    }
+    const [kept, again] = [await loadCheckpoint(checkpoint('kept')), await loadCheckpoint(checkpoint('again'))];
+    expect(again.configuration['checkpoint']).toBe(2);
+    expect(essence(again)).toEqual(essence(kept));
+  });
+
   it.skipIf(process.platform === 'win32')('interrupted with Ctrl-C, saves, says how to go on, and exits with 130', async () => {
     const child = spawn(process.execPath, [main, 'train', ...small, '--steps', '100000', '--out', inFolder('stopped')], {
       cwd: folder,
