@@ -6,6 +6,7 @@ import { LabError } from '../base/index.ts';
 import { sha256, shakespeare, type NamedText } from '../data/index.ts';
 import { labFolder, readText } from '../files/index.ts';
 import { preset, type TransformerPreset } from '../model/index.ts';
+import type { MatmulPrecision } from '../ops/index.ts';
 import { storiesText, storySurprisal } from '../worlds/index.ts';
 import type { Option, Values } from './command.ts';
 
@@ -24,6 +25,7 @@ export interface TrainSettings {
   readonly warmup?: number;
   readonly dropout: number;
   readonly checkpoint?: number;
+  readonly precision?: MatmulPrecision;
   readonly seed: number;
   readonly 'eval-every': number;
   readonly 'save-every': number;
@@ -66,6 +68,11 @@ export const trainOptions: Readonly<Record<string, Option>> = {
   warmup: { type: 'number', help: 'steps until the highest rate (default 100, less in short trainings)' },
   dropout: { type: 'number', value: 'SHARE', help: 'share of activations to forget (default 0)' },
   checkpoint: { type: 'number', help: 'keep only what goes into every Nth block, compute the rest again: less memory, more time' },
+  precision: {
+    type: 'string',
+    value: 'float32|mixed',
+    help: 'of matrix products; mixed: operands in float16, on webgpu (default float32)',
+  },
   seed: { type: 'number', help: 'decides the first weights and the order of the text (default 1)' },
   'eval-every': { type: 'number', help: 'steps between measurements on the validation text (default 250)' },
   'save-every': { type: 'number', help: 'steps between checkpoints (default 250)' },
@@ -113,7 +120,8 @@ export function trainSettings(values: Values, saved?: TrainSettings): TrainSetti
       throw new LabError(`--${name} takes a whole number, ${least} or more; got ${value}.`);
     }
   }
-  const { lr, 'min-lr': minimum = 0, dropout } = settings;
+  const { lr, 'min-lr': minimum = 0, dropout, precision = 'float32' } = settings;
+  if (!['float32', 'mixed'].includes(precision)) throw new LabError(`--precision is float32 or mixed, got ${precision}.`);
   if (!(lr > 0)) throw new LabError(`--lr must be above 0, got ${lr}.`);
   if (!(minimum >= 0 && minimum <= lr)) throw new LabError(`--min-lr must be from 0 to the highest rate, ${lr}; got ${minimum}.`);
   if (!(dropout >= 0 && dropout < 1)) throw new LabError(`--dropout must be from 0 to below 1, got ${dropout}.`);

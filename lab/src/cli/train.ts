@@ -165,12 +165,13 @@ function announce({ name, job, model, device, before }: Announcement): void {
 }
 
 function loopOptions(settings: TrainSettings, validation: Iterable<Batch>): TrainOptions {
-  const { steps, lr, 'min-lr': minimum, warmup } = settings;
+  const { steps, lr, 'min-lr': minimum, warmup, precision } = settings;
   return {
     steps,
     learningRate: lr,
     ...(minimum === undefined ? {} : { minimumLearningRate: minimum }),
     ...(warmup === undefined ? {} : { warmupSteps: warmup }),
+    ...(precision === undefined ? {} : { precision }),
     validation: { batches: () => take(validation, quickBatches), every: settings['eval-every'] },
     onValidation: ({ step, loss }) => {
       // The progress bar may stand on this line.
