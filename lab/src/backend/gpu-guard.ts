@@ -69,17 +69,22 @@ export class GpuGuard {
   #backend: GuardedBackend | undefined;
   #queue: Queued[] = [];
   readonly #spoiled = new WeakMap<object, DeviceError>();
-  /** Errors from nowhere, in their order, and for what the GPU made how many of them there had been by then. */
+  /** Errors from nowhere, in their order, and how many of them there had been before what came to the GPU after the first. */
   readonly #fromNowhere: DeviceError[] = [];
   readonly #errorsBefore = new WeakMap<object, number>();
+  /** Whether anything has gone wrong yet: until then nothing need be looked up. */
+  #trouble = false;
   /** How often data were changed in place. */
   readonly #changes = new WeakMap<object, number>();
   #gone: DeviceError | undefined;
 
   constructor(device: GuardedDevice) {
     const memory = { used: () => this.#backend?.bufferManager.numBytesUsed ?? 0, release: () => this.#releaseBuffers() };
-    this.#errors = new GpuErrors(device, memory, (error) => this.#fromNowhere.push(error));
-    void device.lost.then(({ reason, message }) => (this.#gone ??= lost(reason, message)));
+    this.#errors = new GpuErrors(device, memory, (error) => {
+      this.#trouble = true;
+      this.#fromNowhere.push(error);
+    });
+    void device.lost.then(({ reason, message }) => this.#lose(lost(reason, message)));
   }
 
   /** Whether the device is gone for good. */
@@ -121,10 +126,12 @@ export class GpuGuard {
    * @throws DeviceError when what goes in cannot be relied on, or the GPU refuses what `record` does; nothing is recorded then
    */
   dispatch(name: string, { outputs, changes = [], inputs }: Touched, record: () => void): void {
-    for (const { dataId } of [...changes, ...inputs]) this.check(dataId);
-    if (this.#gone) throw this.#gone;
+    if (this.#trouble) {
+      for (const { dataId } of [...changes, ...inputs]) this.check(dataId);
+      if (this.#gone) throw this.#gone;
+      for (const { dataId } of outputs) this.#errorsBefore.set(dataId, this.#fromNowhere.length);
+    }
     const made = [...outputs, ...changes].map(({ dataId }) => dataId);
-    for (const { dataId } of outputs) this.#errorsBefore.set(dataId, this.#fromNowhere.length);
     this.#queue.push({ name, made });
     const [, errors] = this.#errors.doing(`'${name}'`, record);
     if (errors.length > 0) throw this.#spoil(made, refused(`'${name}'`, errors));
@@ -136,17 +143,27 @@ export class GpuGuard {
 
   /** @throws DeviceError when the numbers of a tensor are not those that were to be computed, or are gone. */
   check(dataId: object): void {
-    const error = this.#spoiled.get(dataId) ?? this.#fromNowhere[this.#errorsBefore.get(dataId) ?? Infinity];
+    const error = this.#errorOf(dataId);
     if (error) throw error;
-    if (this.#gone && this.#isOnlyThere(dataId)) throw this.#gone;
+  }
+
+  #errorOf(dataId: object): DeviceError | undefined {
+    if (!this.#trouble) return undefined;
+    const spoiled = this.#spoiled.get(dataId);
+    if (spoiled || !this.#isOnlyThere(dataId)) return spoiled;
+    return this.#fromNowhere[this.#errorsBefore.get(dataId) ?? 0] ?? this.#gone;
   }
 
   /** The backend is stopped: from here on what is only on the GPU is gone. */
   stop(): void {
-    this.#gone ??= new DeviceError(
-      'lost',
-      'The webgpu backend that held this tensor was stopped: its tensors are gone. Make them again on the backend that runs now.',
-    );
+    const message =
+      'The webgpu backend that held this tensor was stopped: its tensors are gone. Make them again on the backend that runs now.';
+    this.#lose(new DeviceError('lost', message));
+  }
+
+  #lose(error: DeviceError): void {
+    this.#trouble = true;
+    this.#gone ??= error;
   }
 
   #isOnlyThere(dataId: object): boolean {
@@ -160,6 +177,7 @@ export class GpuGuard {
     if (resource) return;
     if (this.#gone) throw this.#gone;
     upload(dataId);
+    if (this.#trouble) this.#errorsBefore.set(dataId, this.#fromNowhere.length);
     if (values) this.#queue.push({ name: 'upload', made: [dataId] });
   }
 
@@ -183,15 +201,16 @@ export class GpuGuard {
       this.check(dataId);
     }
     const changes = this.#changes.get(dataId);
+    const errorsBefore = this.#fromNowhere.length;
     const [reading, errors] = this.#errors.during(() => read(dataId));
     const values = await reading.catch(async (error: unknown) => {
       await new Promise((resolve) => setTimeout(resolve)); // the news that the device is gone may be on its way
       throw this.#gone ?? error;
     });
     if (errors.length > 0) this.#spoil([dataId], refused('a read', errors));
-    const spoiled = this.#spoiled.has(dataId) || this.#fromNowhere.length > (this.#errorsBefore.get(dataId) ?? Infinity);
-    if (spoiled || this.#changes.get(dataId) !== changes) this.#forgetRead(dataId);
-    if (spoiled) this.check(dataId);
+    const error = this.#spoiled.get(dataId) ?? this.#fromNowhere[errorsBefore];
+    if (error || this.#changes.get(dataId) !== changes) this.#forgetRead(dataId);
+    if (error) throw error;
     return values;
   }
 
@@ -202,6 +221,7 @@ export class GpuGuard {
   }
 
   #spoil(dataIds: readonly object[], error: DeviceError): DeviceError {
+    this.#trouble = true;
     for (const dataId of dataIds) if (!this.#spoiled.has(dataId)) this.#spoiled.set(dataId, error);
     return error;
   }
