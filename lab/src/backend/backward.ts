@@ -50,7 +50,8 @@ export function pullBack<T extends Tensor, S extends Tensor>(
   outputGradient?: Tensor,
 ): { readonly value: T; readonly gradients: Map<S, Tensor> } {
   const engine = tf.engine() as unknown as Engine;
-  invariant(engine.state.gradientDepth === 0, 'valueAndGradients: it cannot be called while another gradient is being computed');
+  const { gradientDepth } = engine.state;
+  invariant(gradientDepth === 0, 'valueAndGradients: it cannot be called while another gradient is being computed');
   const outer = engine.state.activeTape;
   let value: T | undefined;
   try {

@@ -94,7 +94,8 @@ function explain(name: string | undefined, error: unknown): unknown {
     return new DeviceError('memory', `${name}: ${error.message}`, { cause: error });
   }
   if (!(error instanceof Error) || error instanceof LabError || !isTrap(error)) return error;
-  const what = `The wasm backend broke down in ${name === undefined ? 'an operation' : `the operation '${name}'`} (${error.message}), and its tensors cannot be relied on.`;
+  const place = name === undefined ? 'an operation' : `the operation '${name}'`;
+  const what = `The wasm backend broke down in ${place} (${error.message}), and its tensors cannot be relied on.`;
   return new DeviceError('lost', `${what} ${START_AGAIN}`, { cause: error });
 }
 

@@ -1,6 +1,6 @@
 /**
- * @file The errors of a GPU, caught where they are made. WebGPU reports them as events and goes on; Dawn sends such an event while
- * the call that made the error is still running, so that here it becomes an exception of that call.
+ * @file The errors of a GPU, caught where they are made. WebGPU reports them as events and goes on; Dawn sends such an event
+ * while the call that made the error is still running, so that here it becomes an exception of that call.
  */
 import { DeviceError } from './device.ts';
 import { LESS_MEMORY } from './failures.ts';
@@ -107,7 +107,8 @@ export class GpuErrors {
 
   #noMemory(size: number, reason: string): DeviceError {
     const taken = `tensors take ${mebibytes(this.#memory.used())} MiB there`;
-    return new DeviceError('memory', `The GPU has no room for ${mebibytes(size)} MiB more (${taken}): ${reason}. ${LESS_MEMORY}`);
+    const wanted = `The GPU has no room for ${mebibytes(size)} MiB more (${taken})`;
+    return new DeviceError('memory', `${wanted}: ${reason}. ${LESS_MEMORY}`);
   }
 }
 

@@ -1,10 +1,10 @@
 /**
- * @file Nothing that a GPU has not computed can be read or computed with. WebGPU itself goes on after an error and leaves the old
- * content of a reused buffer in the place of the result.
+ * @file Nothing that a GPU has not computed can be read or computed with. WebGPU itself goes on after an error and leaves the
+ * old content of a reused buffer in the place of the result.
  *
  * What is refused when it is made (a shader, a binding, a buffer) throws there. What is refused when a queue is handed over
- * spoils the whole queue: the tensors that it was to make are marked, and whoever reads or uses one gets the error. An error from
- * nowhere marks all that was made so far. After the loss of the device only what is known on this side can be read.
+ * spoils the whole queue: the tensors that it was to make are marked, and whoever reads or uses one gets the error. An error
+ * from nowhere marks all that was made so far. After the loss of the device only what is known on this side can be read.
  */
 import { DeviceError } from './device.ts';
 import { START_AGAIN } from './failures.ts';
@@ -156,9 +156,8 @@ export class GpuGuard {
 
   /** The backend is stopped: from here on what is only on the GPU is gone. */
   stop(): void {
-    const message =
-      'The webgpu backend that held this tensor was stopped: its tensors are gone. Make them again on the backend that runs now.';
-    this.#lose(new DeviceError('lost', message));
+    const message = 'The webgpu backend that held this tensor was stopped: its tensors are gone.';
+    this.#lose(new DeviceError('lost', `${message} Make them again on the backend that runs now.`));
   }
 
   #lose(error: DeviceError): void {

@@ -7,7 +7,7 @@ import { tf, type Tensor } from './tf.ts';
 export interface KernelObserver {
   /** @param name TensorFlow.js's name of the operation: `BatchMatMul`; the lab's own begin with `lab.` */
   after?(name: string, inputs: readonly Tensor[], outputs: readonly Tensor[]): void;
-  /** A kernel, or an operation that brings its own gradient (that has no name), has thrown; what is returned is thrown instead. */
+  /** A kernel, or an operation that brings its own gradient (it has no name), has thrown; what is returned is thrown instead. */
   failed?(name: string | undefined, error: unknown): unknown;
   /** Before a kernel that no other has called. */
   outermost?(): void;

@@ -67,7 +67,7 @@ export const trainOptions: Readonly<Record<string, Option>> = {
   'min-lr': { type: 'number', value: 'RATE', help: 'learning rate at the end (default: a tenth of the highest)' },
   warmup: { type: 'number', help: 'steps until the highest rate (default 100, less in short trainings)' },
   dropout: { type: 'number', value: 'SHARE', help: 'share of activations to forget (default 0)' },
-  checkpoint: { type: 'number', help: 'keep only what goes into every Nth block, compute the rest again: less memory, more time' },
+  checkpoint: { type: 'number', help: 'keep only what goes into every Nth block: less memory, more time (default: keep all)' },
   precision: {
     type: 'string',
     value: 'float32|mixed',

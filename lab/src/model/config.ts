@@ -64,8 +64,8 @@ export interface TransformerConfig {
   readonly attention?: AttentionFunction;
   readonly block?: BlockFactory;
   /**
-   * Gradient checkpointing: training keeps only what goes into a block (true) or into every nth one (a number), and computes the
-   * rest again on the way back. Less memory for one more forward pass; the same numbers (default false).
+   * Gradient checkpointing: training keeps only what goes into a block (true) or into every nth one (a number), and computes
+   * the rest again on the way back. Less memory for one more forward pass; the same numbers (default false).
    */
   readonly checkpoint?: boolean | number;
   /** Standard deviation of the first weights (default 0.02, GPT-2's); / √(2 · layers) for those that write into the stream. */

@@ -93,7 +93,8 @@ export class Transformer extends Module {
     const blocks = this.blocks.map((block, layer) => (x: Tensor3D) => block.forward(x, { ...context, layer }));
     const together = Number(this.config.checkpoint);
     if (together === 0 || context.cache || context.observe) return blocks;
-    const runs = Array.from({ length: Math.ceil(blocks.length / together) }, (_, i) => blocks.slice(i * together, (i + 1) * together));
+    const count = Math.ceil(blocks.length / together);
+    const runs = Array.from({ length: count }, (_, i) => blocks.slice(i * together, (i + 1) * together));
     return runs.map((run) => (x) => checkpoint((start: Tensor3D) => run.reduce((stream, block) => block(stream), start), [x]));
   }
 

@@ -1,6 +1,6 @@
 /**
- * @file Gradient checkpointing: the way forward keeps only what goes into a part of the model, and the way back computes the rest
- * of it again. With √n such parts of a chain of n layers, memory grows as √n for one more forward pass.
+ * @file Gradient checkpointing: the way forward keeps only what goes into a part of the model, and the way back computes the
+ * rest of it again. With √n such parts of a chain of n layers, memory grows as √n for one more forward pass.
  * Chen et al. 2016, section 3 (arXiv 1604.06174); Griewank and Walther 2000.
  */
 import { isOnTape, observeKernels, offTape, pullBack, tf, type Tensor, type Variable } from '../backend/index.ts';
@@ -8,9 +8,9 @@ import { invariant, replayRandom, traceRandom } from '../base/index.ts';
 import { withGradient } from '../ops/index.ts';
 
 /**
- * f(...inputs), with the same value and the same gradients, to the bit, for its inputs and for the variables that it uses; but of
- * what it makes on the way nothing is kept for the gradient: the backward pass runs it a second time. What it draws from the lab's
- * random streams (dropout) it draws the second time too. Checkpointed functions may contain others.
+ * f(...inputs), with the same value and the same gradients, to the bit, for its inputs and for the variables that it uses; but
+ * of what it makes on the way nothing is kept for the gradient: the backward pass runs it a second time. What it draws from the
+ * lab's random streams (dropout) it draws the second time too. Checkpointed functions may contain others.
  *
  * @param f must give the same on the same inputs and random numbers, and use no tensor from outside that depends on a variable
  *   except through its inputs
@@ -28,7 +28,7 @@ export function checkpoint<I extends Tensor[], T extends Tensor>(f: (...inputs: 
           replayRandom(trace, () => pullBack(() => f(...(saved as I)), sources, outputGradient).gradients);
         const floats = saved.filter(({ dtype }) => dtype === 'float32');
         const gradients = gradientsOf([...floats, ...variables.filter(({ trainable }) => trainable)]);
-        // Training has no use for the gradient of a frozen variable; whoever wants one all the same gets it by a run of its own.
+        // Training has no use for the gradient of a frozen variable; whoever wants one gets it by a run of its own.
         const another = (x: Tensor) => (): Tensor => gradientsOf([x]).get(x) ?? tf.zerosLike(x);
         return [...saved, ...variables].map((x) => gradients.get(x) ?? another(x));
       },
@@ -68,7 +68,7 @@ function runOnce<I extends Tensor[], T extends Tensor>(f: (...inputs: I) => T, i
   const variables = [...outside.values()].filter((x) => x instanceof tf.Variable);
   for (const x of outside.values()) {
     const dependent = !(x instanceof tf.Variable) && (isOnTape(x) || inputs.some(({ id }) => id === x.id));
-    invariant(!dependent, () => `checkpoint: the function uses a tensor [${x.shape}] from outside; it must be given it as an input`);
+    invariant(!dependent, () => `checkpoint: the function uses a tensor [${x.shape}] from outside; give it as an input`);
   }
   return { value: result, trace, variables };
 }

@@ -7,7 +7,7 @@ export * from './embedding/index.ts';
 export * from './layer-norm/index.ts';
 export { linear, linearReference } from './linear/index.ts';
 export * from './mlp/index.ts';
-export { checkNumerics, NumericsError, type CheckNumericsOptions, type NumberSummary, type NumericsInput } from './numerics/index.ts';
+export * from './numerics/index.ts';
 export * from './precision.ts';
 export * from './residual/index.ts';
 export * from './rms-norm/index.ts';

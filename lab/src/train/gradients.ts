@@ -54,8 +54,9 @@ export function lossAndGradients(
   invariant(batches.length > 0, 'lossAndGradients: no batch was given');
   const parameters = [...model.namedParameters()].filter(([, variable]) => variable.trainable);
   if (parameters.length === 0) throw new LabError('There is nothing to train: every parameter of the model is frozen.');
+  const scaledLoss = scale === 1 ? lossOf : scaled(lossOf, scale);
   const ofBatch = (batch: Batch): BatchGradients =>
-    withMatmulPrecision(precision, () => batchGradients(model, batch, scale === 1 ? lossOf : scaled(lossOf, scale), parameters));
+    withMatmulPrecision(precision, () => batchGradients(model, batch, scaledLoss, parameters));
   let sums = ofBatch(batches[0]!);
   for (const batch of batches.slice(1)) {
     sums = tf.tidy(() => {

@@ -46,7 +46,7 @@ function checkPrecision({ precision }: TrainPlan): void {
   const backend = tf.getBackend();
   if (precision !== 'mixed' || backend === 'webgpu') return;
   throw new LabError(
-    `train: precision 'mixed' is there on the webgpu backend alone; ${backend} would take its products in float32 all the same. ` +
+    `train: precision 'mixed' is there on the webgpu backend alone; ${backend} would take its products in float32 anyway. ` +
       "Leave the precision out, or start the GPU: await startBackend({ backend: 'webgpu' }).",
   );
 }
@@ -206,9 +206,9 @@ class TrainingRun {
 
   #diverged(step: number, loss: number, learningRate: number): LabError {
     return new LabError(
-      `Training stopped: the loss of step ${step} is ${loss}. The learning rate, ${learningRate} there, may be too high, the warmup ` +
-        'too short, a batch may hold numbers that are not finite, or a part of the model divides by zero or takes the logarithm of ' +
-        `zero. checkNumerics(() => train(…)) finds the operation.${this.#kept()}`,
+      `Training stopped: the loss of step ${step} is ${loss}. The learning rate, ${learningRate} there, may be too high, the ` +
+        'warmup too short, a batch may hold numbers that are not finite, or a part of the model divides by zero or takes the ' +
+        `logarithm of zero. checkNumerics(() => train(…)) finds the operation.${this.#kept()}`,
     );
   }
 
@@ -216,7 +216,8 @@ class TrainingRun {
   explain(error: unknown): unknown {
     if (!(error instanceof DeviceError)) return error;
     const { kind, message } = error;
-    return new DeviceError(kind, `Training stopped after step ${this.#losses.length}. ${message}${this.#kept()}`, { cause: error });
+    const told = `Training stopped after step ${this.#losses.length}. ${message}${this.#kept()}`;
+    return new DeviceError(kind, told, { cause: error });
   }
 
   #kept(): string {

@@ -1,6 +1,6 @@
 /**
- * @file Loss scaling: in float16 a gradient below 2⁻²⁴ is zero. The loss times a large number has gradients that are as much larger;
- * they are divided by it once they are float32. The number is as large as nothing overflows: a step that does is skipped.
+ * @file Loss scaling: in float16 a gradient below 2⁻²⁴ is zero. The loss times a large number has gradients that are as much
+ * larger; they are divided by it once they are float32. The number is as large as nothing overflows: a step that does is skipped.
  * Micikevicius et al. 2018, section 3.2.
  */
 import { invariant, LabError } from '../base/index.ts';
@@ -32,7 +32,8 @@ export class LossScale {
       Number.isInteger(Math.log2(initial)) && initial >= 1 && initial <= HIGHEST,
       `lossScale: initial must be a power of two from 1 to 2^24, got ${initial}`,
     );
-    invariant(Number.isInteger(growAfter) && growAfter > 0, `lossScale: growAfter must be a positive integer, got ${growAfter}`);
+    const counts = Number.isInteger(growAfter) && growAfter > 0;
+    invariant(counts, `lossScale: growAfter must be a positive integer, got ${growAfter}`);
     this.#growAfter = growAfter;
     this.#state = { scale: initial, goodSteps: 0 };
   }
@@ -63,7 +64,7 @@ export class LossScale {
     if (!finite) {
       if (scale === 1) {
         throw new LabError(
-          'The gradients are not finite, and not for their scale: the loss was multiplied by 1. Try a lower learning rate, or ' +
+          'The gradients are not finite, and not for their scale: the loss was multiplied by 1. Try a lower learning rate or ' +
             "precision: 'float32'; checkNumerics(() => train(…)) finds the operation.",
         );
       }

@@ -1,6 +1,6 @@
 /**
- * @file Where did the NaN come from? A loss that is no number says nothing of the place; here every operation is looked at as it
- * runs, and the first that makes such a number is named, with what it was given. (PyTorch's anomaly detection, TensorFlow's
+ * @file Where did the NaN come from? A loss that is no number says nothing of the place; here every operation is looked at as
+ * it runs, and the first that makes such a number is named, with what it was given. (PyTorch's anomaly detection, TensorFlow's
  * tf.debugging.enable_check_numerics.)
  */
 import { observeKernels, tf, type Tensor, type Variable } from '../../backend/index.ts';
@@ -62,11 +62,11 @@ interface Observed {
 const BATCH = 500;
 
 /**
- * Runs `f` and looks at every number that every operation makes, on the way forward and on the way back. Slow: for finding a fault,
- * not for training.
+ * Runs `f` and looks at every number that every operation makes, on the way forward and on the way back. Slow: for finding a
+ * fault, not for training.
  *
- * On a backend that can be read at once, the operation itself throws; on webgpu the error comes when `f` is done, or some hundred
- * operations later. Its stack is that of the operation all the same.
+ * On a backend that can be read at once, the operation itself throws; on webgpu the error comes when `f` is done, or some
+ * hundred operations later. Its stack is that of the operation all the same.
  *
  * @returns what `f` returns
  * @throws NumericsError that names the first operation with a result that is not finite, and says what it was given

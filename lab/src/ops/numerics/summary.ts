@@ -1,6 +1,6 @@
 /**
- * @file What can be said of a tensor's numbers in a line: how many are not finite, where the first of those is, and how large the
- * others are.
+ * @file What can be said of a tensor's numbers in a line: how many are not finite, where the first of those is, and how large
+ * the others are.
  */
 import { tf, type Tensor } from '../../backend/index.ts';
 import { runningWebGpu, type WebGpuContext } from '../webgpu/index.ts';

@@ -1,9 +1,9 @@
 /**
- * @file The shader that looks for numbers which are not finite. It reads their bits: a compiler of shaders may assume that there
- * is no NaN and no infinity, and leave out a test for them (WGSL, section 15.7.2).
+ * @file The shader that looks for numbers which are not finite. It reads their bits: a compiler of shaders may assume that
+ * there is no NaN and no infinity, and leave out a test for them (WGSL, section 15.7.2).
  */
 
-/** NaN, infinite, largest magnitude among the others, and the index of the first that is not finite: its upper and lower 16 bits. */
+/** NaN, infinite, largest magnitude of the others; the index of the first that is not finite: its upper and lower 16 bits. */
 export const SUMMARY_NUMBERS = 5;
 
 const THREADS = 256;
@@ -33,7 +33,10 @@ export const summaryShader = `
     if (thread > 0u) { return; }
     for (var i = 1u; i < ${THREADS}u; i++) {
       let other = found[i];
-      mine = Found(mine.nan + other.nan, mine.infinite + other.infinite, max(mine.largest, other.largest), min(mine.first, other.first));
+      mine.nan += other.nan;
+      mine.infinite += other.infinite;
+      mine.largest = max(mine.largest, other.largest);
+      mine.first = min(mine.first, other.first);
     }
     summary[0] = f32(mine.nan);
     summary[1] = f32(mine.infinite);

@@ -134,8 +134,8 @@ export class KernelPool {
   #broken(reason: string): DeviceError {
     return new DeviceError(
       'lost',
-      `A thread of the wasm backend is lost (${reason}). Start the backend again: await startBackend(), and go on from the last ` +
-        'checkpoint; LAB_THREADS=1 does without threads.',
+      `A thread of the wasm backend is lost (${reason}). Start the backend again: await startBackend(), and go on from the ` +
+        'last checkpoint; LAB_THREADS=1 does without threads.',
     );
   }
 

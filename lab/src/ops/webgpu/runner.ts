@@ -34,7 +34,7 @@ export class ShaderRunner {
     return this.#backend;
   }
 
-  /** @throws DeviceError with the compiler's message when the shader is broken, or when the GPU refuses or cannot do the rest. */
+  /** @throws DeviceError with the compiler's message when the shader is broken, or when the GPU cannot do the rest. */
   run({ key, code, inputs, outputs, changes = [], uniforms, workgroups }: Dispatch): tf.TensorInfo[] {
     const backend = this.#backend;
     const results = outputs.map((shape) => backend.makeTensorInfo(shape, 'float32'));
