@@ -1,8 +1,11 @@
 /** @file Which device runs the tensors. */
 export * from './backward.ts';
 export * from './device.ts';
+export * from './failures.ts';
+export { GpuGuard, gpuGuardOf } from './gpu-guard.ts';
 export * from './hooks.ts';
 export * from './inspect.ts';
+export * from './kernel-calls.ts';
 export * from './start.ts';
 export * from './tf.ts';
 export { wasmHeap, type HeapUsage, type WasmBackend, type WasmHeap, type WasmModule } from './wasm.ts';

@@ -3,8 +3,11 @@
  */
 import { createRequire } from 'node:module';
 import * as tf from '@tensorflow/tfjs';
-import { LabError, messageOf } from '../base/index.ts';
+import { messageOf } from '../base/index.ts';
 import { firstLine, Unavailable, type Backend, type LaunchOptions, type RunningBackend } from './device.ts';
+import { watchFailures } from './failures.ts';
+import type { GuardedDevice } from './gpu-errors.ts';
+import { GpuGuard } from './gpu-guard.ts';
 import { installKernels, removeKernels } from './hooks.ts';
 import { hasVulkanLoader, useSoftwareGpu } from './software-gpu.ts';
 
@@ -15,9 +18,8 @@ interface Adapter {
   readonly info: Readonly<Record<'vendor' | 'architecture' | 'device' | 'description', string>>;
   requestDevice(descriptor: object): Promise<GpuDevice>;
 }
-interface GpuDevice {
+interface GpuDevice extends GuardedDevice {
   destroy(): void;
-  addEventListener(type: 'uncapturederror', listener: (event: { error: { message: string } }) => void): void;
 }
 interface Gpu {
   requestAdapter(options: object): Promise<Adapter | null>;
@@ -72,23 +74,11 @@ async function findAdapter(gpu: Gpu, softwareGpu: boolean): Promise<{ adapter: A
   return { adapter, name, software };
 }
 
-/** An error of the GPU arrives long after the call that caused it and would otherwise leave wrong numbers behind in silence. */
-function reportErrors(device: GpuDevice): void {
-  device.addEventListener('uncapturederror', ({ error }) => {
-    const failure = new LabError(`The GPU refused an operation, and its result is wrong: ${error.message}`);
-    setImmediate(() => {
-      throw failure;
-    });
-  });
-}
-
 async function openDevice(adapter: Adapter): Promise<GpuDevice> {
-  const device = await adapter.requestDevice({
+  return adapter.requestDevice({
     requiredFeatures: FEATURES.filter((feature) => adapter.features.has(feature)),
     requiredLimits: Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit]])),
   });
-  reportErrors(device);
-  return device;
 }
 
 export const webgpu: Backend = {
@@ -98,6 +88,7 @@ export const webgpu: Backend = {
     else if (!hasVulkanLoader()) throw new Unavailable(NO_VULKAN); // Dawn would write a warning of its own
     const { adapter, name, software } = await findAdapter(await loadDawn(), softwareGpu);
     const device = await openDevice(adapter);
+    const guard = new GpuGuard(device);
     // A process that ends while the device still works on something would end in a segmentation fault.
     const destroy = (): void => device.destroy();
     process.once('exit', destroy);
@@ -105,14 +96,20 @@ export const webgpu: Backend = {
       WebGPUBackend: new (device: GpuDevice, info: object) => tf.KernelBackend;
     };
     if (tf.findBackendFactory('webgpu')) tf.removeBackend('webgpu');
-    tf.registerBackend('webgpu', () => new WebGPUBackend(device, adapter.info));
+    tf.registerBackend('webgpu', () => guard.protect(new WebGPUBackend(device, adapter.info)));
     if (!(await tf.setBackend('webgpu'))) throw new Unavailable(`TensorFlow.js could not use the GPU ${name}`);
     await installKernels({ name: 'webgpu', threads });
+    const failures = watchFailures(tf.backend());
     return {
       device: software ? `${name} (software)` : name,
       threads: 1,
       accelerated: !software,
+      get lost() {
+        return guard.gone;
+      },
       async stop() {
+        guard.stop();
+        failures.stop();
         await removeKernels();
         tf.removeBackend('webgpu');
         process.off('exit', destroy);

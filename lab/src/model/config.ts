@@ -67,6 +67,11 @@ export interface TransformerConfig {
   readonly seed?: number;
   readonly attention?: AttentionFunction;
   readonly block?: BlockFactory;
+  /**
+   * Gradient checkpointing: training keeps only what goes into a block (true) or into every nth one (a number), and computes
+   * the rest again on the way back. Less memory for one more forward pass; the same numbers (default false).
+   */
+  readonly checkpoint?: boolean | number;
   /** Standard deviation of the first weights (default 0.02, GPT-2's); / √(2 · layers) for those that write into the stream. */
   readonly initializerStd?: number;
 }
@@ -98,6 +103,7 @@ export function resolveConfig(config: TransformerConfig): ResolvedTransformerCon
     dropout: 0,
     seed: 0,
     attention,
+    checkpoint: false,
     initializerStd: 0.02,
     ...withoutUndefined(config),
   };
@@ -113,7 +119,7 @@ const sizes = ['vocabSize', 'contextLength', 'layers', 'width', 'heads', 'keyVal
 const names = { norm: ['layer', 'rms'], position: ['learned', 'rotary', 'alibi', 'none'], mlp: ['gelu', 'swiglu'] } as const;
 
 function checkConfig(config: ResolvedTransformerConfig): void {
-  const { width, heads, keyValueHeads, headSize, position, vocabSize } = config;
+  const { width, heads, keyValueHeads, headSize, position, vocabSize, checkpoint } = config;
   const refuse = (message: string): never => {
     throw new LabError(`Transformer: ${message}`);
   };
@@ -133,6 +139,8 @@ function checkConfig(config: ResolvedTransformerConfig): void {
   if (vocabSize < 2) refuse(`vocabSize must be at least 2, got ${vocabSize}.`);
   if (heads % keyValueHeads !== 0)
     refuse(`heads must be a multiple of keyValueHeads, got ${heads} heads and ${keyValueHeads} keyValueHeads.`);
+  if (typeof checkpoint === 'number' && !(Number.isInteger(checkpoint) && checkpoint > 0))
+    refuse(`checkpoint must be true, false or how many blocks are computed again together: 1, 2, …; got ${checkpoint}.`);
   if (position === 'rotary' && headSize % 2 !== 0)
     refuse(`rotary positions turn pairs, so headSize must be even, got ${headSize}.`);
   for (const [seam, known] of Object.entries(names)) {

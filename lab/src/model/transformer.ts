@@ -7,7 +7,7 @@
 import { tf, type Scalar, type Tensor, type Tensor2D, type Tensor3D, type Tensor4D } from '../backend/index.ts';
 import { invariant, LabError, Random } from '../base/index.ts';
 import { type AttentionContext, ContiguousKVCache, type KVCache, PreallocatedKVCache } from '../attention/index.ts';
-import { Dropout, Embedding, type Layer, Linear, Module } from '../nn/index.ts';
+import { checkpoint, Dropout, Embedding, type Layer, Linear, Module } from '../nn/index.ts';
 import {
   crossEntropy,
   type CrossEntropyOptions,
@@ -115,10 +115,21 @@ export class Transformer extends Module {
   transform(x: Tensor3D, context: Omit<AttentionContext, 'layer'> = {}): Tensor3D {
     const tokens = x.shape[1];
     return tf.tidy(() => {
-      const end = this.blocks.reduce((stream, block, layer) => block.forward(stream, { ...context, layer }), x);
+      let stream = x;
+      for (const part of this.#parts(context)) stream = part(stream);
       context.cache?.advance(tokens);
-      return end;
+      return stream;
     });
+  }
+
+  /** The blocks one by one, or in runs that are computed again on the way back. */
+  #parts(context: Omit<AttentionContext, 'layer'>): ((x: Tensor3D) => Tensor3D)[] {
+    const blocks = this.blocks.map((block, layer) => (x: Tensor3D) => block.forward(x, { ...context, layer }));
+    const together = Number(this.config.checkpoint);
+    if (together === 0 || context.cache || context.observe) return blocks;
+    const count = Math.ceil(blocks.length / together);
+    const runs = Array.from({ length: count }, (_, i) => blocks.slice(i * together, (i + 1) * together));
+    return runs.map((run) => (x) => checkpoint((start: Tensor3D) => run.reduce((stream, block) => block(stream), start), [x]));
   }
 
   /** The normed residual stream [..., D] → logits [..., V]. */

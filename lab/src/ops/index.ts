@@ -9,6 +9,7 @@ export * from './kv-append/index.ts';
 export * from './layer-norm/index.ts';
 export { linear, linearReference } from './linear/index.ts';
 export * from './mlp/index.ts';
+export * from './numerics/index.ts';
 export * from './precision.ts';
 export * from './quantized-matmul/index.ts';
 export * from './residual/index.ts';

@@ -10,7 +10,7 @@ import type { NamedTensors } from './optimizer.ts';
 export function globalNorm(gradients: NamedTensors): Scalar {
   return tf.tidy(() => {
     const squares = [...gradients.values()].map((gradient) => gradient.square().sum<Scalar>());
-    return tf.stack<Scalar>(squares).sum<Scalar>().sqrt();
+    return tf.stack(squares).sum<Scalar>().sqrt();
   });
 }
 

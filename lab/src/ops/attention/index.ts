@@ -23,6 +23,11 @@ export { WebGpuAttention } from './webgpu.ts';
  * problem, else by `attentionReference`.
  *
  * When K < H, each run of H/K neighbouring query heads shares one key/value head. A query that sees no key gets zeros.
+ * What is not finite stays in its batch entry and in the heads that share its key/value head. A query with NaN, and a query
+ * that sees a key with NaN, get a row of NaN; a value that is not finite makes its column so for the queries that see it. (So
+ * may queries of the same tile become that do not see the key: 0 · NaN is NaN.) A score of −∞ hides the key, one of +∞ gives
+ * NaN.
+ *
  * Kept for the gradient: the inputs, the output, and one number a query, L = log Σ exp(score); the weights are computed again
  * from it. With D = rowsum(dO ∘ O): dV = PᵀdO, dS = P ∘ (dO Vᵀ − D), dQ = dS K · scale, dK = dSᵀ Q · scale.
  *

@@ -101,7 +101,8 @@ export function scoreFunctions({ softCap, bias, dropout, slopes }: ShaderFeature
     ${softCap ? 's = problem.softCap * capped(products);' : ''}
     ${slopes > 0 ? 's -= problem.slopes[h / 4][h % 4] * vec4<f32>(abs(t + offset - u));' : ''}
     ${bias ? BIAS : ''}
-    return select(vec4<f32>(hidden), s, seen & (s > vec4<f32>(${wgslFloat(HIDDEN_BELOW)})));
+    // NaN is not below: it is seen, and its query gets NaN.
+    return select(s, vec4<f32>(hidden), !seen | (s <= vec4<f32>(${wgslFloat(HIDDEN_BELOW)})));
   }
   // P = exp(S − L), and 0 where a key is hidden: exp(hidden − L) would not be, for a row that sees nothing
   fn exponentials(s: vec4<f32>, L: vec4<f32>) -> vec4<f32> {
@@ -110,9 +111,11 @@ export function scoreFunctions({ softCap, bias, dropout, slopes }: ShaderFeature
   ${dropout ? DROPOUT : ''}`;
 }
 
-/** WGSL's tanh may overflow for large arguments; at 15 it has long been 1 in float32. */
+/** WGSL's tanh may overflow for large arguments; at 15 it has long been 1 in float32. Clamping would make a number of NaN. */
 const CAP = `fn capped(products: vec4<f32>) -> vec4<f32> {
-    return tanh(clamp(products * problem.scale / problem.softCap, vec4<f32>(-15.0), vec4<f32>(15.0)));
+    let x = products * problem.scale / problem.softCap;
+    let isNaN = (bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+    return select(tanh(clamp(x, vec4<f32>(-15.0), vec4<f32>(15.0))), x, isNaN);
   }`;
 
 /** Beyond the last query or key any entry will do: it is hidden by \`seen\`. */

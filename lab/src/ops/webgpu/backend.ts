@@ -22,8 +22,6 @@ export interface GpuDevice {
   createComputePipeline(descriptor: object): GpuPipeline;
   createBindGroup(descriptor: object): object;
   createQuerySet(descriptor: { type: 'timestamp'; count: number }): object;
-  pushErrorScope(filter: 'validation'): void;
-  popErrorScope(): Promise<{ readonly message: string } | null>;
 }
 
 /** Numbers for a shader that are no tensor, in the order of its uniform struct. */
@@ -57,5 +55,4 @@ export interface WebGpuBackend {
   ensureCommandEncoderReady(): void;
   endComputePassEncoder(): void;
   submitQueue(): void;
-  read(dataId: object): Promise<unknown>;
 }

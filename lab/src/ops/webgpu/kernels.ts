@@ -37,7 +37,6 @@ onBackendStart('webgpu', async () => {
     async remove() {
       running = undefined;
       unregister();
-      runner.remove();
     },
   };
 });

@@ -1,13 +1,8 @@
 /**
  * @file Runs the lab's own WGSL beside TensorFlow.js's: on its device, its buffers and its queue, with as many outputs as
  * wanted.
- *
- * WebGPU tells of a shader that does not compile long after the call, and leaves the old content of a reused buffer in the
- * place of the result. So the first use of every shader is watched, and whoever reads a tensor that may come from a broken one
- * gets the error.
  */
-import type { tf } from '../../backend/index.ts';
-import { LabError } from '../../base/index.ts';
+import { gpuGuardOf, type tf } from '../../backend/index.ts';
 import type { GpuPipeline, Uniform, WebGpuBackend } from './backend.ts';
 
 /** One dispatch of a shader whose bindings are, in this order: the outputs, what it changes, the inputs, the uniforms. */
@@ -27,53 +22,25 @@ export interface Dispatch {
 /** After so many dispatches the queue is handed to the device, as TensorFlow.js does by default. */
 const BATCH = 15;
 
-/** Tensors made from `from` on and before `to` may hold what a broken shader left, and those that it should have changed do. */
-interface Suspects {
-  readonly from: number;
-  readonly to: number;
-  readonly unchanged: ReadonlySet<object>;
-  readonly error: LabError;
-}
-
-const numberOf = (dataId: object): number => (dataId as { id: number }).id;
-
 export class ShaderRunner {
   readonly #backend: WebGpuBackend;
   readonly #pipelines = new Map<string, GpuPipeline>();
-  readonly #broken = new Map<string, LabError>();
-  readonly #watched = new Set<Promise<void>>();
-  readonly #suspects: Suspects[] = [];
-  /** How often data were changed in place. */
-  readonly #changes = new WeakMap<object, number>();
-  readonly #read: WebGpuBackend['read'];
 
   constructor(backend: WebGpuBackend) {
     this.#backend = backend;
-    this.#read = backend.read.bind(backend);
-    backend.read = async (dataId) => {
-      const before = this.#changes.get(dataId);
-      const values = await this.#read(dataId);
-      if (this.#changes.get(dataId) !== before) this.#forgetRead(dataId);
-      await Promise.all(this.#watched);
-      this.#check(dataId);
-      return values;
-    };
   }
 
   get backend(): WebGpuBackend {
     return this.#backend;
   }
 
-  /** @throws LabError with the compiler's message when the shader is known to be broken; a read throws it otherwise. */
+  /** @throws DeviceError with the compiler's message when the shader is broken, or when the GPU cannot do the rest. */
   run({ key, code, inputs, outputs, changes = [], uniforms, workgroups }: Dispatch): tf.TensorInfo[] {
     const backend = this.#backend;
-    const broken = this.#broken.get(key);
-    if (broken) throw broken;
-    const from = this.#pipelines.has(key) ? 0 : this.#nextNumber();
     const results = outputs.map((shape) => backend.makeTensorInfo(shape, 'float32'));
     const tensors = [...results, ...changes, ...inputs];
-    for (const { dataId } of tensors) backend.uploadToGPU(dataId);
-    const record = (): void => {
+    gpuGuardOf(backend).dispatch(key, { outputs: results, changes, inputs }, () => {
+      for (const { dataId } of tensors) backend.uploadToGPU(dataId);
       const pipeline = this.#pipeline(key, code);
       const bindings = [...tensors.map((tensor) => backend.tensorToBinding(tensor)), backend.makeUniforms(uniforms)];
       const group = backend.device.createBindGroup({
@@ -83,24 +50,13 @@ export class ShaderRunner {
       // What is disposed of from here on keeps its buffer until the queue is submitted.
       for (const { dataId } of tensors) backend.commandQueueOwnedIds.add(dataId);
       this.#record(key, pipeline, group, workgroups);
-    };
-    if (this.#pipelines.has(key)) record();
-    else this.#watch(key, { from, unchanged: new Set(changes.map(({ dataId }) => dataId)) }, record);
-    for (const { dataId } of changes) {
-      this.#changes.set(dataId, (this.#changes.get(dataId) ?? 0) + 1);
-      this.#forgetRead(dataId);
-    }
+    });
     return results;
   }
 
   /** Tensors that no engine knows of: intermediate results, tables. */
   dispose(...tensors: readonly tf.TensorInfo[]): void {
     for (const { dataId } of tensors) this.#backend.disposeData(dataId);
-  }
-
-  /** Gives the backend its own `read` back. */
-  remove(): void {
-    this.#backend.read = this.#read;
   }
 
   #pipeline(key: string, code: () => string): GpuPipeline {
@@ -140,49 +96,5 @@ export class ShaderRunner {
     this.#backend.ensureCommandEncoderReady();
     this.#backend.endComputePassEncoder();
     this.#backend.submitQueue();
-  }
-
-  /** A shader's first dispatch goes to the device alone, so that its errors are caught and spoil nothing else. */
-  #watch(key: string, touched: Pick<Suspects, 'from' | 'unchanged'>, record: () => void): void {
-    const { device } = this.#backend;
-    this.#submit();
-    device.pushErrorScope('validation');
-    record();
-    this.#submit();
-    const watch = this.#report(key, touched, device.popErrorScope());
-    this.#watched.add(watch);
-    void watch.finally(() => this.#watched.delete(watch));
-  }
-
-  async #report(
-    key: string,
-    touched: Pick<Suspects, 'from' | 'unchanged'>,
-    scope: Promise<{ readonly message: string } | null>,
-  ): Promise<void> {
-    const problem = await scope.catch(() => null); // a device that is gone answers no more; reading from it fails by itself
-    if (!problem) return;
-    const error = new LabError(`The GPU refused the shader '${key}', and its result is wrong: ${problem.message}`);
-    this.#pipelines.delete(key);
-    this.#broken.set(key, error);
-    this.#suspects.push({ ...touched, to: this.#nextNumber(), error });
-  }
-
-  /** The number of the next tensor. */
-  #nextNumber(): number {
-    const next = this.#backend.makeTensorInfo([0], 'float32');
-    this.dispose(next);
-    return numberOf(next.dataId) + 1;
-  }
-
-  /** TensorFlow.js keeps the values that were read from the device; these are old. */
-  #forgetRead(dataId: object): void {
-    const data = this.#backend.tensorMap.has(dataId) ? this.#backend.tensorMap.get(dataId) : undefined;
-    if (data) data.values = null;
-  }
-
-  #check(dataId: object): void {
-    const id = numberOf(dataId);
-    const suspect = this.#suspects.find(({ from, to, unchanged }) => (from <= id && id < to) || unchanged.has(dataId));
-    if (suspect) throw suspect.error;
   }
 }
