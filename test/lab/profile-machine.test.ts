@@ -19,7 +19,7 @@ it('asks for a backend first', async () => {
   await expect(measureMachine()).rejects.toThrow(/await startBackend\(\) first/);
 });
 
-describe.each(Object.entries(backends))('on %s', (name, options) => {
+describe.each(Object.entries(backends))('on %s', (_, options) => {
   it('measures speeds that are positive, and a curve over doubling sizes', async (context) => {
     const device = await startBackend(options).catch(() => context.skip());
     const before = tf.memory().numTensors;

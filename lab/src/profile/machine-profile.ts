@@ -41,3 +41,13 @@ export interface MeasureMachineOptions {
 export function attainable(machine: Pick<MachineProfile, 'flopsPerSecond' | 'slowBytesPerSecond'>, intensity: number): number {
   return Math.min(machine.flopsPerSecond, intensity * machine.slowBytesPerSecond);
 }
+
+/** Reading speed of a working set of that many bytes: between two measured sizes on the straight line of their logarithms. */
+export function bandwidthAt({ bandwidth }: Pick<MachineProfile, 'bandwidth'>, bytes: number): number {
+  const next = bandwidth.findIndex((point) => point.bytes >= bytes);
+  if (next === 0 || bandwidth.length === 1) return bandwidth[0]!.bytesPerSecond;
+  if (next < 0) return bandwidth.at(-1)!.bytesPerSecond;
+  const [low, high] = [bandwidth[next - 1]!, bandwidth[next]!];
+  const share = Math.log(bytes / low.bytes) / Math.log(high.bytes / low.bytes);
+  return low.bytesPerSecond * (high.bytesPerSecond / low.bytesPerSecond) ** share;
+}
