@@ -32,6 +32,6 @@ describe('bench', () => {
   });
 
   it('names the sizes there are', async () => {
-    await expect(benchTrain('wasm', { size: 'huge' })).rejects.toThrow(/must be one of small, medium, gpt2-small, got 'huge'/);
+    await expect(benchTrain('wasm', { size: 'huge' })).rejects.toThrow(/must be one of tiny, small, medium, gpt2-small, got 'huge'/);
   });
 });

@@ -18,8 +18,9 @@ export interface YardstickSize {
 /** 842,496 parameters on 16 × 128 tokens. */
 export const YARDSTICK: YardstickSize = { batch: 16, tokens: 128, width: 128, heads: 4, layers: 4, vocabulary: 256 };
 
-/** What `bench train --size` takes: the yardstick, ten million parameters, and GPT-2's smallest model on one short text. */
+/** What `--size` takes: something for slow devices, the yardstick, ten million parameters, GPT-2's smallest model on one short text. */
 export const SIZES: Readonly<Record<string, YardstickSize>> = {
+  tiny: { batch: 2, tokens: 64, width: 64, heads: 2, layers: 2, vocabulary: 256 },
   small: YARDSTICK,
   medium: { batch: 8, tokens: 256, width: 384, heads: 6, layers: 5, vocabulary: 2048 },
   'gpt2-small': { batch: 1, tokens: 256, width: 768, heads: 12, layers: 12, vocabulary: 50_257 },

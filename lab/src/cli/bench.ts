@@ -5,7 +5,7 @@
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { LabError } from '../base/index.ts';
-import { startBackend } from '../index.ts';
+import { BACKEND_NAMES, startBackend, type BackendOptions } from '../index.ts';
 import { benchmarks, compare, formatTable, SIZES, type BenchRow } from '../bench/index.ts';
 import type { Command } from './command.ts';
 
@@ -23,6 +23,13 @@ function measureBaseline(name: string): Promise<BenchRow[]> {
   });
 }
 
+/** What the command line says about the device; what it leaves open, the environment variables say. */
+function backendOptions(name: unknown, software: unknown): BackendOptions {
+  const known = BACKEND_NAMES.find((one) => one === name);
+  if (typeof name === 'string' && !known) throw new LabError(`--backend must be one of ${BACKEND_NAMES.join(', ')}, got '${name}'.`);
+  return { ...(known && { backend: known }), ...(software === true && { softwareGpu: true }) };
+}
+
 export const bench: Command = {
   name: 'bench',
   summary: 'Measure how fast the lab is on this machine, and how much faster than stock TensorFlow.js on wasm.',
@@ -31,19 +38,22 @@ export const bench: Command = {
     json: { type: 'boolean', help: 'print one JSON object for each row' },
     alone: { type: 'boolean', help: 'leave the baseline out' },
     torch: { type: 'string', value: 'PYTHON', help: 'train: the same step in PyTorch in turn with it, by this interpreter' },
-    size: { type: 'string', value: 'NAME', help: `train: ${Object.keys(SIZES).join(', ')}`, default: 'small' },
+    size: { type: 'string', value: 'NAME', help: `train: ${Object.keys(SIZES).join(', ')} (default: what the device gets through)` },
+    backend: { type: 'string', value: 'NAME', help: `measure this one: ${BACKEND_NAMES.join(', ')} (default: the best that works)` },
+    'software-gpu': { type: 'boolean', help: 'a GPU made of software will do, for webgpu' },
   },
   examples: ['npm run bench -- train --torch python3', 'LAB_THREADS=1 npm run bench -- matmul --json'],
-  async run({ json, alone, torch, size }, [name = '']) {
+  async run({ json, alone, torch, size, backend, 'software-gpu': software }, [name = '']) {
     const benchmark = Object.hasOwn(benchmarks, name) ? benchmarks[name] : undefined;
     if (!benchmark) throw new LabError(`bench: which one? ${Object.keys(benchmarks).join(', ')}. Given: '${name}'.`);
-    const device = await startBackend();
+    const device = await startBackend(backendOptions(backend, software));
     if (json !== true) console.log(`${device.toString()}\n`);
-    const options = { alone: alone === true, size: String(size), ...(typeof torch === 'string' && { torch }) };
+    const given = { ...(typeof size === 'string' && { size }), ...(typeof torch === 'string' && { torch }) };
+    const options = { alone: alone === true, ...given };
     const rows = await benchmark(`${device.name}, ${device.description}`, options);
     const hasItsOwn = rows.some((row) => row.baseline !== undefined);
-    // The stock kernels would take minutes for a large model.
-    const complete = options.alone || size !== 'small' || hasItsOwn;
+    // Stock wasm is what the wasm backend is compared with; for a large model its kernels would take minutes.
+    const complete = options.alone || device.name !== 'wasm' || (size !== undefined && size !== 'small') || hasItsOwn;
     const compared = complete ? rows : compare(rows, BASELINE, await measureBaseline(name));
     if (json === true) for (const row of compared) console.log(JSON.stringify(row));
     else console.log(formatTable(compared));

@@ -43,6 +43,21 @@ interface Pace {
   readonly waitMs: number;
 }
 
+/**
+ * How fast the running device computes when nothing but registers is touched, in operations a second; undefined where it can be
+ * reached through operations on tensors only.
+ */
+export async function measurePeak(options: Pick<MeasureMachineOptions, 'budgetMs'> = {}): Promise<number | undefined> {
+  const { budgetMs = BUDGET_MS } = options;
+  const probes = deviceProbes(MIB);
+  try {
+    const pace: Pace = { budgetMs, waitMs: await waitOf(probes) };
+    return probes.compute && (await flopsOf(probes.compute, pace));
+  } finally {
+    probes.dispose();
+  }
+}
+
 async function measure(probes: Probes, budgetMs: number): Promise<MachineProfile> {
   const { name, description } = currentDevice()!;
   const pace: Pace = { budgetMs, waitMs: await waitOf(probes) };
