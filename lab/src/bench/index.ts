@@ -1,7 +1,9 @@
 /** @file Measurements: `npm run bench -- NAME`. */
 import { benchAttention } from './attention.ts';
+import { benchDecode } from './decode.ts';
 import { benchMatmul } from './matmul.ts';
 import type { BenchRow } from './measure.ts';
+import { benchOps } from './ops.ts';
 import { benchTokenizer } from './tokenizer.ts';
 import { benchTrain, type BenchTrainOptions } from './train.ts';
 
@@ -20,5 +22,7 @@ export const benchmarks: Readonly<Record<string, (backend: string, options: Benc
   attention: benchAttention,
   matmul: benchMatmul,
   train: benchTrain,
+  decode: benchDecode,
+  ops: benchOps,
   tokenizer: benchTokenizer,
 };

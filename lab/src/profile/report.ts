@@ -89,11 +89,16 @@ export class ProfileReport<T = unknown> implements ProfileFindings<T> {
     return sumOf(this.rows.map((row) => row.bytes));
   }
 
-  /** What the machine would need at best for all of it, over the time in kernels. */
-  get rooflineShare(): number | undefined {
+  /** What the machine would need at best for one kernel after the other; undefined where it was not measured. */
+  get leastMs(): number | undefined {
     const known = this.rows.filter((row) => row.rooflineShare !== undefined);
-    if (known.length === 0) return undefined;
-    return sumOf(known.map((row) => row.rooflineShare! * row.milliseconds)) / sumOf(known.map((row) => row.milliseconds));
+    return known.length > 0 ? sumOf(known.map((row) => row.rooflineShare! * row.milliseconds)) : undefined;
+  }
+
+  /** The same over the time in kernels. */
+  get rooflineShare(): number | undefined {
+    const least = this.leastMs;
+    return least === undefined ? undefined : least / this.kernelMs;
   }
 
   /** A table for a terminal. */
