@@ -5,16 +5,17 @@
 import type { KVCache } from '../attention/index.ts';
 import { tf, type Tensor2D } from '../backend/index.ts';
 import { Transformer } from '../model/index.ts';
-import type { BenchRow, Times } from './measure.ts';
-import { isSoftwareGpu } from './measure.ts';
+import { isSoftwareGpu, type BenchRow, type Times } from './measure.ts';
 import { plainAttention, withoutFusedKernels } from './plain.ts';
 import { TorchProcess } from './torch.ts';
 import { labCompetitor, takeTurns, torchCompetitor, TURNS, type Competitor } from './turns.ts';
-import { SIZES, type YardstickSize } from './yardstick.ts';
+import { SIZES, sizeNamed, type YardstickSize } from './yardstick.ts';
 
 export interface BenchDecodeOptions {
   /** An interpreter that has PyTorch. */
   readonly torch?: string;
+  /** One of SIZES; unless told the yardstick and ten million parameters, and 'tiny' on a GPU made of software and in plain JavaScript. */
+  readonly size?: string;
 }
 
 const BATCHES = [1, 8];
@@ -99,9 +100,10 @@ async function measureCase(size: YardstickSize, batch: number, backend: string, 
   }
 }
 
-export async function benchDecode(backend: string, { torch }: BenchDecodeOptions = {}): Promise<BenchRow[]> {
-  const sizes = isSoftwareGpu() ? [SIZES['tiny']!] : [SIZES['small']!, SIZES['medium']!];
+export async function benchDecode(backend: string, { torch, size }: BenchDecodeOptions = {}): Promise<BenchRow[]> {
+  const chosen = sizeNamed('bench decode', size);
+  const sizes = size === undefined && chosen === SIZES['small'] ? [chosen, SIZES['medium']!] : [chosen];
   const rows: BenchRow[] = [];
-  for (const size of sizes) for (const batch of BATCHES) rows.push(...(await measureCase(size, batch, backend, torch)));
+  for (const one of sizes) for (const batch of BATCHES) rows.push(...(await measureCase(one, batch, backend, torch)));
   return rows;
 }

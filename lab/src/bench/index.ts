@@ -7,8 +7,11 @@ import { benchOps } from './ops.ts';
 import { benchTokenizer } from './tokenizer.ts';
 import { benchTrain, type BenchTrainOptions } from './train.ts';
 
-export { compare, formatTable, timesOf, type BenchRow } from './measure.ts';
+export { compare, formatTable, shareOf, timesOf, type BenchRow } from './measure.ts';
+export { operationPairs, passes, type OperationPair } from './ops.ts';
+export { plainAttention, withoutFusedKernels } from './plain.ts';
 export { benchTrain } from './train.ts';
+export { takeTurns, type Competitor, type TurnOptions } from './turns.ts';
 export * from './yardstick.ts';
 
 /** What was said on the command line. */

@@ -28,7 +28,8 @@ import { measureMachine, profile, type MachineProfile } from '../profile/index.t
 import { isSoftwareGpu, settled, type BenchRow } from './measure.ts';
 import { labCompetitor, takeTurns, TURNS } from './turns.ts';
 
-interface Case {
+/** An operation and its reference. */
+export interface OperationPair {
   readonly name: string;
   /** Float inputs, by which it is differentiated. */
   readonly inputs: readonly (readonly number[])[];
@@ -39,10 +40,10 @@ interface Case {
 }
 
 const BASELINE = 'plain operations';
+const OPTIONS = { ...TURNS, turns: 3, budgetMs: 100 };
 
-/** The yardstick's shapes, and on slow devices a small part of them. */
-function casesHere(): readonly Case[] {
-  const slow = isSoftwareGpu() || currentDevice()?.name === 'cpu';
+/** In the yardstick's shapes, or for slow devices in a small part of them. */
+export function operationPairs(slow: boolean): readonly OperationPair[] {
   const [N, D, V, T] = slow ? [128, 32, 256, 64] : [2048, 128, 8192, 512];
   const matrix = (x: Tensor | undefined): Tensor2D => x as Tensor2D;
   const row = (x: Tensor | undefined): Tensor1D => x as Tensor1D;
@@ -104,15 +105,15 @@ function casesHere(): readonly Case[] {
   ];
 }
 
-type Operation = Case['fused'];
+type Operation = OperationPair['fused'];
 
 /** How an operation is run: its value, or the gradients of all its inputs. */
-const passes: Readonly<Record<string, (operation: Operation, inputs: readonly Tensor[], ids: Tensor1D) => Tensor[]>> = {
+export const passes: Readonly<Record<string, (operation: Operation, inputs: readonly Tensor[], ids: Tensor1D) => Tensor[]>> = {
   forward: (operation, inputs, ids) => [operation(inputs, ids)],
   'forward, backward': (operation, inputs, ids) => tf.grads((...x: Tensor[]) => operation(x, ids))([...inputs]),
 };
 
-async function measurePass(pass: string, one: Case, backend: string, machine: MachineProfile): Promise<BenchRow> {
+async function measurePass(pass: string, one: OperationPair, backend: string, machine: MachineProfile): Promise<BenchRow> {
   const inputs = one.inputs.map((shape, i) => tf.randomNormal(shape as number[], 0, 1, 'float32', i + 1));
   const [count, below] = one.ids ?? [1, 2];
   const ids = tf.randomUniform<tf.Rank.R1>([count], 0, below, 'int32', 9);
@@ -138,11 +139,11 @@ async function measurePass(pass: string, one: Case, backend: string, machine: Ma
   };
 }
 
-const OPTIONS = { ...TURNS, turns: 3, budgetMs: 100 };
-
 export async function benchOps(backend: string): Promise<BenchRow[]> {
   const machine = await measureMachine();
   const rows: BenchRow[] = [];
-  for (const one of casesHere()) for (const pass of Object.keys(passes)) rows.push(await measurePass(pass, one, backend, machine));
+  for (const one of operationPairs(isSoftwareGpu() || currentDevice()?.name === 'cpu')) {
+    for (const pass of Object.keys(passes)) rows.push(await measurePass(pass, one, backend, machine));
+  }
   return rows;
 }

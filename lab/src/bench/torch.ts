@@ -29,7 +29,7 @@ export interface TorchAbout {
 }
 
 /** Whether the lab itself runs on a real GPU, so that PyTorch is to take CUDA. */
-function runsOnGpu(): boolean {
+export function runsOnGpu(): boolean {
   const { name, description } = currentDevice()!;
   return name === 'webgpu' ? !isSoftwareGpu() : name === 'tensorflow' && description.startsWith('CUDA');
 }

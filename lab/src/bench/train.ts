@@ -3,13 +3,12 @@
  * with `--torch PYTHON` the same step in PyTorch, in turn with the lab's.
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import { currentDevice } from '../backend/index.ts';
 import { LabError } from '../base/index.ts';
 import { measurePeak } from '../profile/index.ts';
 import { LabModel } from './lab-model.ts';
-import { isSoftwareGpu, measure, shareOf, timesOf, type BenchRow, type MeasureOptions, type Times } from './measure.ts';
+import { measure, shareOf, timesOf, type BenchRow, type MeasureOptions, type Times } from './measure.ts';
 import { TorchProcess } from './torch.ts';
-import { SIZES, YardstickModel, type YardstickSize } from './yardstick.ts';
+import { SIZES, sizeNamed, YardstickModel, type YardstickSize } from './yardstick.ts';
 
 export interface BenchTrainOptions {
   /** An interpreter that has PyTorch. */
@@ -94,14 +93,6 @@ async function measureInTurn(about: About, python: string): Promise<BenchRow[]> 
     torch.stop();
     model.dispose();
   }
-}
-
-/** The size that is asked for, or one that the running device gets through in seconds. */
-export function sizeNamed(what: string, size: string | undefined): YardstickSize {
-  const name = size ?? (isSoftwareGpu() || currentDevice()?.name === 'cpu' ? 'tiny' : 'small');
-  const chosen = Object.hasOwn(SIZES, name) ? SIZES[name] : undefined;
-  if (!chosen) throw new LabError(`${what}: --size must be one of ${Object.keys(SIZES).join(', ')}, got '${name}'.`);
-  return chosen;
 }
 
 export async function benchTrain(backend: string, { torch, size }: BenchTrainOptions = {}): Promise<BenchRow[]> {

@@ -63,15 +63,17 @@ export function torchCompetitor(torch: TorchProcess): Competitor {
 export async function takeTurns(competitors: readonly Competitor[], options: TurnOptions = TURNS): Promise<Times[]> {
   const { turns, steps, budgetMs, warmUp, pauseMs } = options;
   const times = competitors.map((): number[] => []);
-  for (const { step } of competitors) for (let i = 0; i < warmUp; i++) await step();
+  for (const competitor of competitors) for (let i = 0; i < warmUp; i++) await competitor.step();
   for (let turn = 0; turn < turns; turn++) {
-    for (const [i, { step }] of competitors.entries()) {
+    for (const [i, competitor] of competitors.entries()) {
       await pause(pauseMs);
       const until = performance.now() + budgetMs;
-      for (let done = 0; done === 0 || (done < steps && performance.now() < until); done++) times[i]!.push(await step());
+      for (let done = 0; done === 0 || (done < steps && performance.now() < until); done++) {
+        times[i]!.push(await competitor.step());
+      }
     }
   }
   const peaks: number[] = [];
-  for (const { peakBytes } of competitors) peaks.push(await peakBytes());
+  for (const competitor of competitors) peaks.push(await competitor.peakBytes());
   return times.map((one, i) => timesOf(one, peaks[i]!));
 }

@@ -5,7 +5,7 @@
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { LabError } from '../base/index.ts';
-import { BACKEND_NAMES, startBackend, type BackendOptions } from '../index.ts';
+import { BACKEND_NAMES, startBackend, type BackendName, type BackendOptions } from '../index.ts';
 import { benchmarks, compare, formatTable, SIZES, type BenchRow } from '../bench/index.ts';
 import type { Command } from './command.ts';
 
@@ -25,9 +25,7 @@ function measureBaseline(name: string): Promise<BenchRow[]> {
 
 /** What the command line says about the device; what it leaves open, the environment variables say. */
 function backendOptions(name: unknown, software: unknown): BackendOptions {
-  const known = BACKEND_NAMES.find((one) => one === name);
-  if (typeof name === 'string' && !known) throw new LabError(`--backend must be one of ${BACKEND_NAMES.join(', ')}, got '${name}'.`);
-  return { ...(known && { backend: known }), ...(software === true && { softwareGpu: true }) };
+  return { ...(typeof name === 'string' && { backend: name as BackendName }), ...(software === true && { softwareGpu: true }) };
 }
 
 export const bench: Command = {
@@ -37,12 +35,16 @@ export const bench: Command = {
   options: {
     json: { type: 'boolean', help: 'print one JSON object for each row' },
     alone: { type: 'boolean', help: 'leave the baseline out' },
-    torch: { type: 'string', value: 'PYTHON', help: 'train: the same step in PyTorch in turn with it, by this interpreter' },
-    size: { type: 'string', value: 'NAME', help: `train: ${Object.keys(SIZES).join(', ')} (default: what the device gets through)` },
+    torch: { type: 'string', value: 'PYTHON', help: 'train, decode, attention: the same in PyTorch in turn with it, by this interpreter' },
+    size: { type: 'string', value: 'NAME', help: `train, decode: ${Object.keys(SIZES).join(', ')} (default: what the device gets through)` },
     backend: { type: 'string', value: 'NAME', help: `measure this one: ${BACKEND_NAMES.join(', ')} (default: the best that works)` },
     'software-gpu': { type: 'boolean', help: 'a GPU made of software will do, for webgpu' },
   },
-  examples: ['npm run bench -- train --torch python3', 'LAB_THREADS=1 npm run bench -- matmul --json'],
+  examples: [
+    'npm run bench -- train --torch python3',
+    'npm run bench -- attention --backend webgpu --software-gpu',
+    'LAB_THREADS=1 npm run bench -- matmul --json',
+  ],
   async run({ json, alone, torch, size, backend, 'software-gpu': software }, [name = '']) {
     const benchmark = Object.hasOwn(benchmarks, name) ? benchmarks[name] : undefined;
     if (!benchmark) throw new LabError(`bench: which one? ${Object.keys(benchmarks).join(', ')}. Given: '${name}'.`);
