@@ -1,5 +1,5 @@
 /** @file What the benchmarks compare: competitors in turn, operations that give the same, rows that say what they must. */
-import { acceleratedOperations, startBackend, stopBackend, tf, type Tensor } from 'lab';
+import { acceleratedOperations, startBackend, stopBackend, tf, webGpuKernel, withStockWebGpu, type Tensor } from 'lab';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
   benchmarks,
@@ -88,4 +88,24 @@ describe('on wasm', () => {
     expect(rows[1]).toMatchObject({ backend: 'a backend', baseline: 'plain operations', ratio: rows[0]!.medianMs / rows[1]!.medianMs });
     await expect(benchmarks['decode']!('', { alone: true, size: 'vast' })).rejects.toThrow(/bench decode: --size must be one of tiny, .* got 'vast'/);
   });
+});
+
+describe('on webgpu, in software', () => {
+  it("puts TensorFlow.js's own kernels in the place of the lab's for a while", async (context) => {
+    await startBackend({ backend: 'webgpu', softwareGpu: true }).catch(() => context.skip());
+    const expected = [...runningKernels(), 'lab.probe'].toSorted();
+    webGpuKernel('lab.probe', () => []);
+    await stopBackend();
+    await startBackend({ backend: 'webgpu', softwareGpu: true });
+    expect(runningKernels()).toEqual(expected);
+    const meanwhile = await withStockWebGpu(async () => runningKernels());
+    expect(meanwhile).toEqual([]);
+    expect(runningKernels()).toEqual(expected);
+    await expect(withStockWebGpu(() => Promise.reject(new Error('no luck')))).rejects.toThrow('no luck');
+    expect(runningKernels()).toEqual(expected);
+    await withStockWebGpu(stopBackend); // what has stopped meanwhile stays away
+    expect(tf.getKernel('lab.probe', 'webgpu')).toBeUndefined();
+  });
+  const runningKernels = (): string[] =>
+    tf.getKernelsForBackend('webgpu').map(({ kernelName }) => kernelName).filter((name) => name.startsWith('lab.')).toSorted();
 });

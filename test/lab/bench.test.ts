@@ -19,6 +19,8 @@ describe('bench', () => {
     const rows = [row('a', 10), row('b', 10, { baseline: 'PyTorch', ratio: 2 }), row('c', 10)];
     const compared = compare(rows, 'stock wasm', [row('a', 35), row('b', 70)]);
     expect(compared.map(({ baseline, ratio }) => [baseline, ratio])).toEqual([['stock wasm', 3.5], ['PyTorch', 2], [undefined, undefined]]);
+    const [peak] = compare([row('a', 10, { peakShare: 1 })], 'stock wasm', [row('a', 35)]);
+    expect(peak).not.toHaveProperty('baseline');
     expect(formatTable(compared)).toMatch(/a .* 2 +3\.50 × stock wasm\nb .* 2\.00 × PyTorch\nc /);
   });
 

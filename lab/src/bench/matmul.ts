@@ -73,7 +73,7 @@ export async function benchMatmul(backend: string): Promise<BenchRow[]> {
   const rows: BenchRow[] = [];
   if (peak) {
     const ms = 1e12 / peak;
-    const times = { medianMs: ms, minMs: ms, maxMs: ms, peakBytes: 0, gflops: peak / 1e9 };
+    const times = { medianMs: ms, minMs: ms, maxMs: ms, peakBytes: 0, gflops: peak / 1e9, peakShare: 1 };
     rows.push({ name: 'multiply-adds in registers', backend, shape: '10⁹ operations', ...times });
   }
   for (const one of casesHere()) rows.push(await runCase(one, backend, peak));

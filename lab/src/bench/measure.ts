@@ -87,11 +87,11 @@ export function timesOf(milliseconds: readonly number[], peak: number): Times {
   return { medianMs: times[times.length >> 1]!, minMs: times[0]!, maxMs: times.at(-1)!, peakBytes: peak };
 }
 
-/** Joins each row that has no baseline yet to the baseline's row of the same name and shape. */
+/** Joins each row that has no baseline yet, and is not the peak itself, to the baseline's row of the same name and shape. */
 export function compare(rows: readonly BenchRow[], baseline: string, baselineRows: readonly BenchRow[]): BenchRow[] {
   return rows.map((row) => {
     const other = baselineRows.find((candidate) => candidate.name === row.name && candidate.shape === row.shape);
-    return other && row.baseline === undefined ? { ...row, baseline, ratio: other.medianMs / row.medianMs } : row;
+    return other && row.baseline === undefined && row.peakShare !== 1 ? { ...row, baseline, ratio: other.medianMs / row.medianMs } : row;
   });
 }
 
