@@ -14,6 +14,11 @@ import { relativeError } from './core-fixture.ts';
 
 afterAll(stopBackend);
 
+function ownKernels(backend: string): string[] {
+  const names = tf.getKernelsForBackend(backend).map(({ kernelName }) => kernelName);
+  return names.filter((name) => name.startsWith('lab.'));
+}
+
 describe('turns', () => {
   const log: string[] = [];
   const competitor = (name: string, ms: number): Competitor => ({
@@ -41,7 +46,7 @@ describe('turns', () => {
 
 describe('on wasm', () => {
   beforeAll(() => startBackend({ backend: 'wasm', threads: 2 }));
-  const own = (): string[] => tf.getKernelsForBackend('wasm').map(({ kernelName }) => kernelName).filter((name) => name.startsWith('lab.'));
+  const own = (): string[] => ownKernels('wasm');
 
   it('hides the kernels of fused operations for a while', async () => {
     const before = own();
@@ -73,11 +78,9 @@ describe('on wasm', () => {
     const before = tf.memory().numTensors;
     const rows: BenchRow[] = await benchmarks['decode']!('a backend', { alone: true, size: 'tiny' });
     expect(tf.memory().numTensors).toBe(before);
-    expect(rows.map(({ name, shape }) => `${name}: ${shape}`)).toEqual(
-      [1, 8].flatMap((batch) =>
-        ['decode, plain operations', "decode, the lab's model"].map((name) => `${name}: 116480 parameters, batch ${batch}, 32 to 64 tokens`),
-      ),
-    );
+    const about = (batch: number): string => `116480 parameters, batch ${batch}, 32 to 64 tokens`;
+    const names = ['decode, plain operations', "decode, the lab's model"];
+    expect(rows.map(({ name, shape }) => [name, shape])).toEqual([1, 8].flatMap((batch) => names.map((name) => [name, about(batch)])));
     for (const { medianMs, minMs, maxMs, peakBytes, gflops, gbps, tokensPerSecond } of rows) {
       expect(minMs).toBeLessThanOrEqual(medianMs);
       expect(medianMs).toBeLessThanOrEqual(maxMs);
@@ -85,8 +88,10 @@ describe('on wasm', () => {
       expect(gbps! * medianMs).toBeCloseTo((4 * 116_480) / 1e6, 9);
       expect(gflops! / tokensPerSecond!).toBeCloseTo((2 * 116_480) / 1e9, 9);
     }
-    expect(rows[1]).toMatchObject({ backend: 'a backend', baseline: 'plain operations', ratio: rows[0]!.medianMs / rows[1]!.medianMs });
-    await expect(benchmarks['decode']!('', { alone: true, size: 'vast' })).rejects.toThrow(/bench decode: --size must be one of tiny, .* got 'vast'/);
+    const ratio = rows[0]!.medianMs / rows[1]!.medianMs;
+    expect(rows[1]).toMatchObject({ backend: 'a backend', baseline: 'plain operations', ratio });
+    const unknown = benchmarks['decode']!('', { alone: true, size: 'vast' });
+    await expect(unknown).rejects.toThrow(/bench decode: --size must be one of tiny, .* got 'vast'/);
   });
 });
 
@@ -106,6 +111,5 @@ describe('on webgpu, in software', () => {
     await withStockWebGpu(stopBackend); // what has stopped meanwhile stays away
     expect(tf.getKernel('lab.probe', 'webgpu')).toBeUndefined();
   });
-  const runningKernels = (): string[] =>
-    tf.getKernelsForBackend('webgpu').map(({ kernelName }) => kernelName).filter((name) => name.startsWith('lab.')).toSorted();
+  const runningKernels = (): string[] => ownKernels('webgpu').toSorted();
 });

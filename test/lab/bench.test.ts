@@ -1,6 +1,15 @@
 /** @file What `npm run bench` prints: medians, baselines, and the yardstick's text. */
 import { describe, expect, it } from 'vitest';
-import { benchTrain, compare, formatTable, type BenchRow, shareOf, SIZES, timesOf, yardstickTokens } from '../../lab/dist/bench/index.js';
+import {
+  benchTrain,
+  compare,
+  formatTable,
+  shareOf,
+  SIZES,
+  timesOf,
+  yardstickTokens,
+  type BenchRow,
+} from '../../lab/dist/bench/index.js';
 
 const row = (name: string, medianMs: number, more: Partial<BenchRow> = {}): BenchRow => ({
   name,
@@ -49,6 +58,7 @@ describe('bench', () => {
   });
 
   it('names the sizes there are', async () => {
-    await expect(benchTrain('wasm', { size: 'huge' })).rejects.toThrow(/must be one of tiny, small, medium, gpt2-small, got 'huge'/);
+    const unknown = benchTrain('wasm', { size: 'huge' });
+    await expect(unknown).rejects.toThrow(/must be one of tiny, small, medium, gpt2-small, got 'huge'/);
   });
 });

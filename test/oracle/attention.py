@@ -1,7 +1,7 @@
-"""The attention of `npm run bench -- attention` in PyTorch: causal scaled_dot_product_attention, forward or with the backward pass.
+"""The attention of `npm run bench -- attention` in PyTorch: scaled_dot_product_attention, forward or with the backward pass.
 
-    python attention.py '{"batch": 1, "heads": 8, "queries": 1024, "keys": 1024, "headSize": 64, "backward": true, "kernel": "any",
-                          "half": false, "threads": 2, "gpu": false}'
+    python attention.py '{"batch": 1, "heads": 8, "queries": 1024, "keys": 1024, "headSize": 64, "backward": true,
+                          "kernel": "any", "half": false, "threads": 2, "gpu": false}'
 
 `kernel`: any, flash, or math. Shapes: B batch, H heads, T queries, U keys, S head size.
 """

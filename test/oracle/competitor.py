@@ -1,5 +1,5 @@
-"""What the PyTorch scripts of `npm run bench -- NAME --torch PYTHON` have in common: they say who they are, then run a step for every
-line they read and print its milliseconds."""
+"""What the PyTorch scripts of `npm run bench -- NAME --torch PYTHON` have in common: they say who they are, then run a step for
+every line they read and print its milliseconds."""
 import json
 import resource
 import sys

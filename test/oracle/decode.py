@@ -1,9 +1,10 @@
-"""The decoding of `npm run bench -- decode` in PyTorch: one greedy token a step for every row of the batch, with a key/value cache.
+"""The decoding of `npm run bench -- decode` in PyTorch: a greedy token a step for every row of the batch, with a cache.
 
-    python decode.py '{"batch": 8, "tokens": 128, "width": 128, "heads": 4, "layers": 4, "vocabulary": 256, "threads": 2, "gpu": false}'
+    python decode.py '{"batch": 8, "tokens": 128, "width": 128, "heads": 4, "layers": 4, "vocabulary": 256,
+                       "threads": 2, "gpu": false}'
 
-Eager mode, scaled_dot_product_attention, the cache a buffer of the whole context per layer. Shapes: B batch, T context, D width,
-H heads, V vocabulary.
+Eager mode, scaled_dot_product_attention, the cache a buffer of the whole context per layer.
+Shapes: B batch, T context, D width, H heads, V vocabulary.
 """
 import torch
 from competitor import DEVICE, TASK, serve

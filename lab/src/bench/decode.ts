@@ -1,6 +1,6 @@
 /**
- * @file `bench decode`: writing text, one token after the other, with the key/value cache: every step reads all weights for a handful
- * of tokens. The lab's model with its fused operations, the same in plain operations, and with `--torch PYTHON` in PyTorch.
+ * @file `bench decode`: writing text, one token after the other, with the key/value cache: every step reads all weights for a
+ * handful of tokens. The lab's model with its fused operations, in plain operations, and with `--torch PYTHON` in PyTorch.
  */
 import type { KVCache } from '../attention/index.ts';
 import { tf, type Tensor2D } from '../backend/index.ts';
@@ -14,7 +14,7 @@ import { SIZES, sizeNamed, type YardstickSize } from './yardstick.ts';
 export interface BenchDecodeOptions {
   /** An interpreter that has PyTorch. */
   readonly torch?: string;
-  /** One of SIZES; unless told the yardstick and ten million parameters, and 'tiny' on a GPU made of software and in plain JavaScript. */
+  /** One of SIZES; unless told 'small' and 'medium', and 'tiny' on a GPU made of software and in plain JavaScript. */
   readonly size?: string;
 }
 
@@ -74,7 +74,7 @@ function rowOf(name: string, backend: string, size: YardstickSize, batch: number
   };
 }
 
-async function measureCase(size: YardstickSize, batch: number, backend: string, python: string | undefined): Promise<BenchRow[]> {
+async function measureCase(size: YardstickSize, batch: number, backend: string, python?: string): Promise<BenchRow[]> {
   const [fused, plain] = [new Writer(size, batch, false), new Writer(size, batch, true)];
   const torch = python ? await TorchProcess.start(python, 'decode.py', { ...size, batch }) : undefined;
   const competitors: Competitor[] = [

@@ -91,7 +91,8 @@ export function timesOf(milliseconds: readonly number[], peak: number): Times {
 export function compare(rows: readonly BenchRow[], baseline: string, baselineRows: readonly BenchRow[]): BenchRow[] {
   return rows.map((row) => {
     const other = baselineRows.find((candidate) => candidate.name === row.name && candidate.shape === row.shape);
-    return other && row.baseline === undefined && row.peakShare !== 1 ? { ...row, baseline, ratio: other.medianMs / row.medianMs } : row;
+    const compared = other && row.baseline === undefined && row.peakShare !== 1;
+    return compared ? { ...row, baseline, ratio: other.medianMs / row.medianMs } : row;
   });
 }
 
@@ -115,7 +116,7 @@ const COLUMNS: readonly Column[] = [
   ['of the peak', (row) => percent(row.peakShare), true],
   ['of the roof', (row) => percent(row.roofShare), true],
   ['peak MiB', (row) => (row.peakBytes / 2 ** 20).toFixed(0)],
-  ['as fast as', (row) => (row.ratio === undefined ? '' : `${row.ratio.toFixed(row.ratio < 10 ? 2 : 0)} × ${row.baseline}`), true],
+  ['as fast as', (row) => (row.ratio === undefined ? '' : `${ms(row.ratio)} × ${row.baseline}`), true],
 ];
 
 /** The rows as a table for a terminal. */

@@ -1,6 +1,6 @@
 /**
- * @file `bench ops`: every fused operation beside its plain reference, in turn, forward and with the backward pass; and how near it
- * comes to the machine's roofs.
+ * @file `bench ops`: every fused operation beside its plain reference, in turn, forward and with the backward pass; and how near
+ * it comes to the machine's roofs.
  *
  * Shapes: N rows, D width, V vocabulary.
  */

@@ -1,6 +1,6 @@
 /**
- * @file PyTorch as the competitor: the same work in a Python process of its own, one step at a time, so that the two can take turns
- * on one machine. The scripts lie in test/oracle.
+ * @file PyTorch as the competitor: the same work in a Python process of its own, one step at a time, so that the two can take
+ * turns on one machine. The scripts lie in test/oracle.
  */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { availableParallelism } from 'node:os';

@@ -20,7 +20,7 @@ export interface YardstickSize {
 /** 842,496 parameters on 16 × 128 tokens. */
 export const YARDSTICK: YardstickSize = { batch: 16, tokens: 128, width: 128, heads: 4, layers: 4, vocabulary: 256 };
 
-/** What `--size` takes: something for slow devices, the yardstick, ten million parameters, GPT-2's smallest model on one short text. */
+/** What `--size` takes: something for slow devices, the yardstick, ten million parameters, GPT-2 small on one short text. */
 export const SIZES: Readonly<Record<string, YardstickSize>> = {
   tiny: { batch: 2, tokens: 64, width: 64, heads: 2, layers: 2, vocabulary: 256 },
   small: YARDSTICK,

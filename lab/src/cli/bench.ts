@@ -1,11 +1,18 @@
 /**
- * @file `npm run bench -- NAME`: measures, beside the same on TensorFlow.js's own kernels (of wasm in another process, which the
- * lab has never touched), unless the benchmark has a baseline of its own.
+ * @file `npm run bench -- NAME`: measures, beside the same on TensorFlow.js's own kernels (of wasm in another process, which
+ * the lab has never touched), unless the benchmark has a baseline of its own.
  */
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { LabError } from '../base/index.ts';
-import { BACKEND_NAMES, currentDevice, startBackend, withStockWebGpu, type BackendName, type BackendOptions } from '../index.ts';
+import {
+  BACKEND_NAMES,
+  currentDevice,
+  startBackend,
+  withStockWebGpu,
+  type BackendName,
+  type BackendOptions,
+} from '../index.ts';
 import { benchmarks, compare, formatTable, SIZES, type BenchOptions, type BenchRow } from '../bench/index.ts';
 import type { Command } from './command.ts';
 
@@ -14,7 +21,8 @@ function measureStockWasm(name: string, size: string | undefined): Promise<Bench
   const main = fileURLToPath(new URL('./main.js', import.meta.url));
   const env = { ...process.env, LAB_BACKEND: 'wasm', LAB_WASM_FLAVOUR: 'stock', LAB_THREADS: '1' };
   return new Promise((resolve, reject) => {
-    execFile(process.execPath, [main, 'bench', name, '--json', '--alone', ...(size ? ['--size', size] : [])], { env }, (error, stdout, stderr) => {
+    const args = [main, 'bench', name, '--json', '--alone', ...(size ? ['--size', size] : [])];
+    execFile(process.execPath, args, { env }, (error, stdout, stderr) => {
       if (error) reject(new LabError(`The baseline could not be measured: ${stderr.trim() || error.message}`));
       else resolve(stdout.trim().split('\n').map((line) => JSON.parse(line) as BenchRow));
     });
@@ -40,9 +48,9 @@ export const bench: Command = {
   options: {
     json: { type: 'boolean', help: 'print one JSON object for each row' },
     alone: { type: 'boolean', help: 'leave the baseline out' },
-    torch: { type: 'string', value: 'PYTHON', help: 'train, decode, attention: the same in PyTorch in turn with it, by this interpreter' },
-    size: { type: 'string', value: 'NAME', help: `train, decode: ${Object.keys(SIZES).join(', ')} (default: what the device gets through)` },
-    backend: { type: 'string', value: 'NAME', help: `measure this one: ${BACKEND_NAMES.join(', ')} (default: the best that works)` },
+    torch: { type: 'string', value: 'PYTHON', help: 'train, decode, attention: PyTorch in turn with it, by this interpreter' },
+    size: { type: 'string', value: 'NAME', help: `train, decode: ${Object.keys(SIZES).join(', ')} (default: by the device)` },
+    backend: { type: 'string', value: 'NAME', help: `${BACKEND_NAMES.join(', ')} (default: the best that works)` },
     'software-gpu': { type: 'boolean', help: 'a GPU made of software will do, for webgpu' },
   },
   examples: [

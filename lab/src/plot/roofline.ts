@@ -30,7 +30,13 @@ const SMALLEST = 6;
 const MOST_DOTS = 12;
 
 /** A roof: as fast as memory of that speed can bring numbers, and never faster than the arithmetic. */
-function roof(name: string, bytesPerSecond: number, flopsPerSecond: number, [low, high]: readonly [number, number], dash: boolean): ScatterTrace {
+function roof(
+  name: string,
+  bytesPerSecond: number,
+  flopsPerSecond: number,
+  [low, high]: readonly [number, number],
+  dash: boolean,
+): ScatterTrace {
   const x = [low, flopsPerSecond / bytesPerSecond, high].filter((at) => at >= low && at <= high);
   return {
     type: 'scatter',

@@ -1,8 +1,8 @@
 /**
  * @file What one call of a kernel costs by the formula: floating-point operations, and bytes that must at least be moved.
  *
- * Conventions: a multiply-add counts as two; a comparison, a square root, an exponential count as one each. Bytes are those of the
- * inputs, read once, and of the outputs, written once: what a perfect cache would leave.
+ * Conventions: a multiply-add counts as two; a comparison, a square root, an exponential count as one each. Bytes are those of
+ * the inputs, read once, and of the outputs, written once: what a perfect cache would leave.
  */
 
 /** A tensor as far as costs go. */

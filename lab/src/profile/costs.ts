@@ -33,7 +33,10 @@ perInput(5, 'Softmax LogSoftmax');
 declareCost(['AddN'], (call) => ({ flops: (Object.keys(call.inputs).length - 1) * sizeOf(outputOf(call)) }));
 
 // What only moves numbers.
-perOutput(0, 'Transpose Concat Pack Tile Fill PadV2 MirrorPad Cast OneHot Range Reverse LinSpace ZerosLike OnesLike SplitV BroadcastTo');
+perOutput(
+  0,
+  'Transpose Concat Pack Tile Fill PadV2 MirrorPad Cast OneHot Range Reverse LinSpace ZerosLike OnesLike SplitV BroadcastTo',
+);
 // What takes a part of a tensor reads that part.
 for (const name of ['Slice', 'StridedSlice', 'Unpack']) {
   declareCost([name], (call) => ({ flops: 0, bytes: 2 * written(call) }));
@@ -110,7 +113,7 @@ perOutput(6, 'lab.swiglu');
 perInput(12, 'lab.swigluGradient');
 perOutput(1, 'lab.scaled');
 
-/** m (3), v (4), the root, its correction, + ε, the quotient, the rate, the decay, minus; the norm and its factor (3) when clipped. */
+/** m (3), v (4), the root, its correction, + ε, the quotient, the rate, the decay, minus; clipped: the norm and its factor (3). */
 declareCost(['lab.adamw'], (call) => {
   const { inputs, attributes } = call;
   const clipped = attributes['clipNorm'] !== Infinity;

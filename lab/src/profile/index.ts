@@ -1,5 +1,6 @@
 /** @file What a machine can do at best, and what a piece of work makes of it. */
-export { bytesMoved, costOf, declareCost, type CostFormula, type KernelCall, type KernelCost, type TensorShape } from './cost.ts';
+export { bytesMoved, costOf, declareCost } from './cost.ts';
+export type { CostFormula, KernelCall, KernelCost, TensorShape } from './cost.ts';
 export { visiblePairs } from './costs.ts';
 export * from './machine-profile.ts';
 export { measureMachine, measurePeak } from './machine.ts';

@@ -3,7 +3,7 @@
  * The roofline model: Williams, Waterman and Patterson 2009.
  */
 
-/** The speed of reading when what is read again and again has that many bytes: small sets stay in a cache, large ones do not. */
+/** The speed of reading so many bytes again and again: small sets stay in a cache, large ones do not. */
 export interface BandwidthPoint {
   /** The size of the working set, of all threads together. */
   readonly bytes: number;
@@ -31,7 +31,7 @@ export interface MachineProfile {
 }
 
 export interface MeasureMachineOptions {
-  /** About how long each of the measurements may take, in milliseconds; default 50, in which case all of them take one or two seconds. */
+  /** About how long each measurement may take, in milliseconds (default 50: all of them take one or two seconds). */
   readonly budgetMs?: number;
   /** The largest working set in bytes; default 256 MiB, on a GPU made of software and in plain JavaScript 16 MiB. */
   readonly largestBytes?: number;

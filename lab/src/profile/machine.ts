@@ -25,8 +25,9 @@ const LARGEST_MATRIX = 4096;
 export async function measureMachine(options: MeasureMachineOptions = {}): Promise<MachineProfile> {
   const { budgetMs = BUDGET_MS, largestBytes } = options;
   invariant(budgetMs > 0, () => `measureMachine: budgetMs must be positive, got ${budgetMs}`);
+  const isPower = largestBytes === undefined || Number.isInteger(Math.log2(largestBytes));
   invariant(
-    largestBytes === undefined || (largestBytes >= MIB && largestBytes <= 1024 * MIB && Number.isInteger(Math.log2(largestBytes))),
+    isPower && (largestBytes === undefined || (largestBytes >= MIB && largestBytes <= 1024 * MIB)),
     () => `measureMachine: largestBytes must be a power of two from 1 MiB to 1 GiB, got ${largestBytes}`,
   );
   const probes = deviceProbes(largestBytes);
@@ -101,7 +102,9 @@ async function secondsPerTurn(probe: Probe, { budgetMs, waitMs }: Pace): Promise
   const enough = Math.max(budgetMs / (RUNS + 2), LONGER_THAN_WAIT * waitMs);
   const bestOf = async (runs: number, turns: number, untilMs = Infinity): Promise<number> => {
     let best = await millisecondsOf(probe, turns);
-    for (let run = 1; run < runs && performance.now() < untilMs; run++) best = Math.min(best, await millisecondsOf(probe, turns));
+    for (let run = 1; run < runs && performance.now() < untilMs; run++) {
+      best = Math.min(best, await millisecondsOf(probe, turns));
+    }
     return best;
   };
   await probe.run(1); // compiles

@@ -2,7 +2,7 @@
  * @file Where the time goes: what each operation of a piece of work took, what it had to compute and to move, and how near that
  * comes to the machine's roofs (Williams, Waterman and Patterson 2009).
  */
-import { currentDevice, tf, wasmHeap } from '../backend/index.ts';
+import { currentDevice, tf, wasmHeap, type Device } from '../backend/index.ts';
 import { invariant, LabError } from '../base/index.ts';
 import { costOf, type KernelCost } from './cost.ts';
 import './costs.ts';
@@ -45,11 +45,12 @@ export async function profile<T>(work: () => T | Promise<T>, options: ProfileOpt
   try {
     for (let run = 0; run < warmUp; run++) await work();
     const { result, calls, wallMs, peakBytes } = await record(work, runs);
-    const machine = options.machine === undefined ? await machineOf(`${device.name} · ${device.description}`) : options.machine;
+    const machine = options.machine === undefined ? await machineOf(device) : options.machine;
     const rows = rowsOf(calls, runs, byShape, machine);
     const overheadMs = (calls.length * recordingMs()) / runs;
     const runsOnGpu = device.name === 'webgpu';
-    return new ProfileReport({ device: String(device), rows, wallMs: wallMs / runs, peakBytes, overheadMs, runsOnGpu, machine, result });
+    const about = { device: `${device.name} · ${device.description}`, runsOnGpu, machine };
+    return new ProfileReport({ ...about, rows, wallMs: wallMs / runs, peakBytes, overheadMs, result });
   } finally {
     running = false;
   }
@@ -90,11 +91,12 @@ async function record<T>(work: () => T | Promise<T>, runs: number): Promise<Reco
 const machines = new Map<string, MachineProfile>();
 const QUICKLY = { budgetMs: 20, largestBytes: 2 ** 26 };
 
-async function machineOf(device: string): Promise<MachineProfile> {
-  const known = machines.get(device);
+async function machineOf({ name, description }: Device): Promise<MachineProfile> {
+  const words = `${name} · ${description}`;
+  const known = machines.get(words);
   if (known) return known;
-  const measured = await measureMachine(tf.getBackend() === 'webgpu' || tf.getBackend() === 'cpu' ? { budgetMs: 20 } : QUICKLY);
-  machines.set(device, measured);
+  const measured = await measureMachine(name === 'webgpu' || name === 'cpu' ? { budgetMs: QUICKLY.budgetMs } : QUICKLY);
+  machines.set(words, measured);
   return measured;
 }
 
@@ -130,7 +132,7 @@ function rowOf(group: readonly TimedCall[], runs: number, byShape: boolean, mach
   };
 }
 
-/** What the roofs allow: the longer of computing and of moving bytes at the speed at which the machine reads a set of that size. */
+/** What the roofs allow: the longer of computing and of moving bytes at the machine's speed for a set of that size. */
 function leastMs({ flops = 0, bytes }: KernelCost, machine: MachineProfile): number {
   return 1000 * Math.max(flops / machine.flopsPerSecond, bytes > 0 ? bytes / bandwidthAt(machine, bytes) : 0);
 }

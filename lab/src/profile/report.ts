@@ -135,10 +135,12 @@ export class ProfileReport<T = unknown> implements ProfileFindings<T> {
       fixed(row.bytes / row.milliseconds / 1e6),
       row.rooflineShare === undefined ? UNKNOWN : `${(100 * row.rooflineShare).toFixed(0)}%`,
     ];
-    const { calls, flops, bytes, rooflineShare } = this;
-    const total = { calls, milliseconds: this.kernelMs, flops, bytes, intensity: flops / bytes, ...(rooflineShare && { rooflineShare }) };
+    const { calls, flops, bytes, kernelMs, rooflineShare } = this;
+    const share = rooflineShare === undefined ? {} : { rooflineShare };
+    const total = { calls, milliseconds: kernelMs, flops, bytes, intensity: flops / bytes, ...share };
     const body = [...this.rows.map((row) => cells(row, row.name)), cells(total, 'all kernels')];
-    const head = ['', ...(shaped ? ['shape'] : []), 'calls', 'ms', 'share', 'MFLOP', 'MiB', 'FLOP/byte', 'GFLOP/s', 'GB/s', 'of the roof'];
+    const names = ['', ...(shaped ? ['shape'] : [])];
+    const head = [...names, 'calls', 'ms', 'share', 'MFLOP', 'MiB', 'FLOP/byte', 'GFLOP/s', 'GB/s', 'of the roof'];
     return { head, body };
   }
 
@@ -156,8 +158,9 @@ export class ProfileReport<T = unknown> implements ProfileFindings<T> {
 
   #html(): string {
     const { head, body } = this.#table();
-    const row = (cells: readonly string[], tag: string): string =>
-      `<tr>${cells.map((cell, i) => `<${tag} style="text-align:${i === 0 ? 'left' : 'right'}">${escapeMarkup(cell)}</${tag}>`).join('')}</tr>`;
+    const cell = (text: string, i: number, tag: string): string =>
+      `<${tag} style="text-align:${i === 0 ? 'left' : 'right'}">${escapeMarkup(text)}</${tag}>`;
+    const row = (cells: readonly string[], tag: string): string => `<tr>${cells.map((text, i) => cell(text, i, tag)).join('')}</tr>`;
     const summary = escapeMarkup(this.#summary()).replaceAll('\n', '<br>');
     return `<table>${row(head, 'th')}${body.map((cells) => row(cells, 'td')).join('')}</table><p>${summary}</p>`;
   }

@@ -16,7 +16,7 @@ const MIB = 2 ** 20;
 /**
  * The probes of the running backend. They hold memory until they are disposed of.
  *
- * @param largestBytes the largest working set; unless told 256 MiB, and 16 MiB in plain JavaScript and on a GPU made of software
+ * @param largestBytes the largest working set; 256 MiB unless told, 16 MiB in plain JavaScript and on a GPU made of software
  * @throws LabError when no backend runs.
  */
 export function deviceProbes(largestBytes?: number): Probes {

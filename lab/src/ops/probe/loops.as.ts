@@ -38,7 +38,11 @@ export function readRepeatedly(chunk: i32): void {
   v128.store(to, s7, 112);
 }
 
-/** Multiply-adds between registers, one for each number of the register tile in every turn. 0 turns, 1 where the sums go (512 bytes a chunk) */
+/**
+ * Multiply-adds between registers, one for each number of the register tile in every turn.
+ *
+ * 0 turns, 1 where the sums go (512 bytes a chunk)
+ */
 export function multiplyAddRepeatedly(chunk: i32): void {
   multiplyAddTurns(argument(0), address(1) + <usize>chunk * SUMS);
 }

@@ -17,8 +17,8 @@ struct Problem { turns: i32, mask: i32, step: i32, half: f32 }
 @group(0) @binding(${binding}) var<uniform> problem: Problem;`;
 
 /**
- * Bindings: out ← memory [mask + 1 vectors]. Neighbouring threads read neighbouring vectors; from turn to turn all of them move on
- * by the number of threads and a little more, round and round.
+ * Bindings: out ← memory [mask + 1 vectors]. Neighbouring threads read neighbouring vectors; from turn to turn all of them move
+ * on by the number of threads and a little more, round and round.
  */
 export const readShader = (): string => `
 @group(0) @binding(0) var<storage, read_write> out: array<vec4<f32>>;

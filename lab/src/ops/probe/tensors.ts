@@ -1,6 +1,6 @@
 /**
- * @file Probes for a backend that can only be reached through operations on tensors (TensorFlow, stock wasm): sums read, and what
- * a call costs is part of what is measured.
+ * @file Probes for a backend that can only be reached through operations on tensors (TensorFlow, stock wasm): sums read, and
+ * what a call costs is part of what is measured.
  */
 import { tf, type Tensor } from '../../backend/index.ts';
 import type { Probe, Probes } from './probe.ts';

@@ -5,7 +5,7 @@ import type { Probe, Probes } from './probe.ts';
 import { CHAINS, computeShader, READS, readShader, THREADS, workgroupShader } from './probes.wgsl.ts';
 
 const VECTOR_BYTES = 16;
-/** Threads to fill the largest GPU (some hundred cores of two thousand), and to give each thread of a processor that plays GPU its share. */
+/** Workgroups to fill the largest GPU (some hundred cores of two thousand threads), and for a processor that plays GPU. */
 const HARDWARE_GROUPS = 2048;
 const SOFTWARE_GROUPS = 16;
 
