@@ -160,6 +160,8 @@ describe('bad input gets a sentence and exit status 2', () => {
     [['data'], /Which text\? Texts: shakespeare/],
     [['data', 'hamlet'], /There is no text 'hamlet'/],
     [['data', 'shakespeare', '--from', 'story.txt'], /story.txt is not Tiny Shakespeare/],
+    [['bench', 'speed'], /which one\? attention, matmul, train, decode, ops, tokenizer\. Given: 'speed'/],
+    [['bench', 'ops', '--backend', 'abacus'], /There is no backend 'abacus'/],
   ];
   it.each(cases)('%j', (args, says) => {
     const { status, stderr } = lab(...args);
@@ -212,7 +214,7 @@ describe('bad input gets a sentence and exit status 2', () => {
 });
 
 describe('help', () => {
-  it.each(['train', 'sample', 'data'])('%s explains every option and shows examples', (name) => {
+  it.each(['train', 'sample', 'data', 'bench'])('%s explains every option and shows examples', (name) => {
     const { status, stdout } = lab(name, '--help');
     expect(status).toBe(0);
     expect(stdout).toMatch(new RegExp(`^npm run lab -- ${name} `));

@@ -1,10 +1,18 @@
 /**
  * @file `bench attention`: causal attention as models run it (in one kernel, where the backend has one), beside plain tensor
- * operations on the same device in the same minutes, forward and with the backward pass.
+ * operations on the same device and, with `--torch PYTHON`, PyTorch's own; in turn, forward and with the backward pass.
  */
 import { currentDevice, tf, type Tensor, type Tensor4D } from '../backend/index.ts';
 import { attention, plainAttention } from '../attention/index.ts';
-import { measure, settled, type BenchRow, type MeasureOptions, type Times } from './measure.ts';
+import { measurePeak } from '../profile/index.ts';
+import { isSoftwareGpu, settled, shareOf, type BenchRow, type Times } from './measure.ts';
+import { runsOnGpu, TorchProcess } from './torch.ts';
+import { labCompetitor, takeTurns, torchCompetitor, TURNS, type Competitor } from './turns.ts';
+
+export interface BenchAttentionOptions {
+  /** An interpreter that has PyTorch. */
+  readonly torch?: string;
+}
 
 interface Case {
   readonly batch: number;
@@ -19,9 +27,8 @@ interface Case {
 type Operation = (q: Tensor4D, k: Tensor4D, v: Tensor4D) => Tensor4D;
 
 const BASELINE = 'plain operations';
-const OPTIONS: MeasureOptions = { warmUp: 1, leastRuns: 2, mostRuns: 20, budgetMs: 1000 };
-/** The two take turns, so that both meet the same other load of the machine. */
-const ROUNDS = 3;
+/** Few long turns: a step may take a second. */
+const FEW_TURNS = { ...TURNS, turns: 3, steps: 20, budgetMs: 500, warmUp: 1 };
 
 /**
  * Training lengths, and one query on a long cache, with a key/value head for each head and for each four. A GPU made of software
@@ -58,54 +65,91 @@ const passes: Readonly<Record<string, Pass>> = {
   },
 };
 
-const isSoftware = (): boolean => currentDevice()?.description.includes('(software)') ?? false;
+/** PyTorch's kernels: on a processor the one that it chooses, on a GPU the fast one in half precision and the plain one. */
+interface TorchKernel {
+  readonly words: string;
+  readonly kernel: 'any' | 'flash' | 'math';
+  readonly half: boolean;
+}
 
-export async function benchAttention(backend: string): Promise<BenchRow[]> {
+const torchKernels = (): readonly TorchKernel[] =>
+  runsOnGpu()
+    ? [{ words: 'flash kernel, f16', kernel: 'flash', half: true }, { words: 'math kernel, f32', kernel: 'math', half: false }]
+    : [{ words: 'scaled_dot_product_attention', kernel: 'any', half: false }];
+
+export async function benchAttention(backend: string, { torch }: BenchAttentionOptions = {}): Promise<BenchRow[]> {
+  const peak = await measurePeak();
   const rows: BenchRow[] = [];
-  for (const one of casesOf(currentDevice()?.name, isSoftware())) {
+  for (const one of casesOf(currentDevice()?.name, isSoftwareGpu())) {
     const { batch, heads, keyValueHeads = heads, queries, keys = queries, headSize } = one;
     const normal = (ofHeads: number, length: number, seed: number): Tensor4D =>
       tf.randomNormal([batch, ofHeads, length, headSize], 0, 1, 'float32', seed);
     const qkv = [normal(heads, queries, 1), normal(keyValueHeads, keys, 2), normal(keyValueHeads, keys, 3)];
-    for (const name of keys > queries ? ['forward'] : Object.keys(passes)) rows.push(await runCase(name, backend, one, qkv));
+    for (const name of keys > queries ? ['forward'] : Object.keys(passes)) {
+      rows.push(...(await runCase({ name, backend, one, peak, python: torch }, qkv)));
+    }
     tf.dispose(qkv);
   }
   return rows;
 }
 
-async function runCase(name: string, backend: string, one: Case, qkv: readonly Tensor4D[]): Promise<BenchRow> {
-  const { batch, heads, keyValueHeads = heads, queries, keys = queries, headSize } = one;
-  const decodes = keys > queries;
-  const weights = batch * heads * queries * keys;
-  const { cost, run } = passes[name]!;
-  const timesOf = (operation: Operation) =>
-    measure(async () => {
-      const results = run(operation, qkv);
+interface Run {
+  readonly name: string;
+  readonly backend: string;
+  readonly one: Case;
+  readonly peak: number | undefined;
+  readonly python: string | undefined;
+}
+
+async function runCase(run: Run, qkv: readonly Tensor4D[]): Promise<BenchRow[]> {
+  const { name, backend, one, peak, python } = run;
+  const { batch, heads, queries, keys = queries } = one;
+  const pass = passes[name]!;
+  const labWay = (operation: Operation): Competitor =>
+    labCompetitor(async () => {
+      const results = pass.run(operation, qkv);
       for (const result of results) await settled(result);
       tf.dispose(results);
-    }, OPTIONS);
-  const hasBaseline = 4 * weights <= largestWeights(isSoftware());
-  const rounds: { readonly times: Times; readonly ratio: number }[] = [];
-  for (let round = 0; round < ROUNDS; round++) {
-    const times = await timesOf(fused);
-    rounds.push({ times, ratio: hasBaseline ? (await timesOf(plain)).medianMs / times.medianMs : NaN });
+    });
+  const hasBaseline = 4 * batch * heads * queries * keys <= largestWeights(isSoftwareGpu());
+  const kernels = python ? torchKernels() : [];
+  const processes: TorchProcess[] = [];
+  try {
+    for (const { kernel, half } of kernels) {
+      const task = { ...one, keys, backward: name !== 'forward', kernel, half };
+      processes.push(await TorchProcess.start(python!, 'attention.py', task));
+    }
+    const ours = [labWay(fused), ...(hasBaseline ? [labWay(plain)] : [])];
+    const times = await takeTurns([...ours, ...processes.map(torchCompetitor)], FEW_TURNS);
+    const [fusedTimes, plainTimes] = [times[0]!, hasBaseline ? times[1]! : undefined];
+    const row = rowOf(name, backend, one, fusedTimes);
+    return [
+      {
+        ...row,
+        ...shareOf(row.gflops!, peak),
+        peakBytes: await peakOf(() => pass.run(fused, qkv)),
+        ...(plainTimes && { baseline: BASELINE, ratio: plainTimes.medianMs / fusedTimes.medianMs }),
+      },
+      ...kernels.map(({ words }, i): BenchRow => {
+        const theirs = times[ours.length + i]!;
+        const ratio = fusedTimes.medianMs / theirs.medianMs;
+        return { ...rowOf(`  PyTorch, ${words}`, processes[i]!.words, one, theirs, pass.cost), baseline: 'the lab', ratio };
+      }),
+    ];
+  } finally {
+    for (const process of processes) process.stop();
   }
-  const median = (values: number[]): number => values.sort((x, y) => x - y)[values.length >> 1]!;
-  const medianMs = median(rounds.map(({ times }) => times.medianMs));
-  return {
-    name,
-    backend,
-    shape: `${batch} × ${headsOf(heads, keyValueHeads)} × ${decodes ? `${queries} on ${keys}` : queries} × ${headSize}`,
-    medianMs,
-    minMs: Math.min(...rounds.map(({ times }) => times.minMs)),
-    maxMs: Math.max(...rounds.map(({ times }) => times.maxMs)),
-    // 4 · B · H · T · U · S operations, half of them hidden by the mask when it is a triangle (Dao 2023, section 4.1).
-    gflops: ((decodes ? 4 : 2) * weights * headSize * cost) / medianMs / 1e6,
-    // A single query does so little with each key and value that reading them, once, is what it takes.
-    ...(decodes && { gbps: (2 * 4 * batch * keyValueHeads * keys * headSize) / medianMs / 1e6 }),
-    peakBytes: await peakOf(() => run(fused, qkv)),
-    ...(hasBaseline && { baseline: BASELINE, ratio: median(rounds.map(({ ratio }) => ratio)) }),
-  };
+}
+
+function rowOf(name: string, backend: string, one: Case, times: Times, cost = passes[name]!.cost): BenchRow {
+  const { batch, heads, keyValueHeads = heads, queries, keys = queries, headSize } = one;
+  const decodes = keys > queries;
+  // 4 · B · H · T · U · S operations, half of them hidden by the mask when it is a triangle (Dao 2023, section 4.1).
+  const gflops = ((decodes ? 4 : 2) * batch * heads * queries * keys * headSize * cost) / times.medianMs / 1e6;
+  const shape = `${batch} × ${headsOf(heads, keyValueHeads)} × ${decodes ? `${queries} on ${keys}` : queries} × ${headSize}`;
+  // A single query does so little with each key and value that reading them, once, is what it takes.
+  const gbps = (8 * batch * keyValueHeads * keys * headSize) / times.medianMs / 1e6;
+  return { name, backend, shape, ...times, gflops, ...(decodes && { gbps }) };
 }
 
 const headsOf = (heads: number, keyValueHeads: number): string =>

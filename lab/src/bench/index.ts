@@ -1,12 +1,17 @@
 /** @file Measurements: `npm run bench -- NAME`. */
 import { benchAttention } from './attention.ts';
+import { benchDecode } from './decode.ts';
 import { benchMatmul } from './matmul.ts';
 import type { BenchRow } from './measure.ts';
+import { benchOps } from './ops.ts';
 import { benchTokenizer } from './tokenizer.ts';
 import { benchTrain, type BenchTrainOptions } from './train.ts';
 
-export { compare, formatTable, timesOf, type BenchRow } from './measure.ts';
+export { compare, formatTable, shareOf, timesOf, type BenchRow } from './measure.ts';
+export { operationPairs, passes, type OperationPair } from './ops.ts';
+export { withoutFusedKernels } from './plain.ts';
 export { benchTrain } from './train.ts';
+export { takeTurns, type Competitor, type TurnOptions } from './turns.ts';
 export * from './yardstick.ts';
 
 /** What was said on the command line. */
@@ -20,5 +25,7 @@ export const benchmarks: Readonly<Record<string, (backend: string, options: Benc
   attention: benchAttention,
   matmul: benchMatmul,
   train: benchTrain,
+  decode: benchDecode,
+  ops: benchOps,
   tokenizer: benchTokenizer,
 };

@@ -15,6 +15,7 @@ import { finish } from '../matmul/finish.as';
 import { addParts, multiply, usePackingSpace, packingSpace } from '../matmul/gemm.as';
 import { multiplyRows } from '../matmul/vector.as';
 import { normalize, normalizeGradient } from '../norm/rows.as';
+import { multiplyAddRepeatedly, readRepeatedly } from '../probe/loops.as';
 import { multiplyQuantized } from '../quantized-matmul/blocks.as';
 import { dequantize } from '../quantized-matmul/decode.as';
 import { multiplyQuantizedRows, prepareQuantized } from '../quantized-matmul/rows.as';
@@ -23,9 +24,9 @@ import { binary, unary } from './elementwise.as';
 import { addSegments, gatherRows, rearrange } from './layout.as';
 import {
   ACTIVATE, ADAMW, ADD_PARTS, ADD_SEGMENTS, APPEND, ATTEND, ATTEND_BIAS_GRADIENT, ATTEND_FEW, ATTEND_GRADIENT, BINARY,
-  CROSS_ENTROPY, CROSS_ENTROPY_GRADIENT, DEQUANTIZE, FINISH, GATHER_ROWS, JOIN_PARTS, MULTIPLY, MULTIPLY_QUANTIZED,
-  MULTIPLY_QUANTIZED_ROWS, MULTIPLY_ROWS, NORMALIZE, NORMALIZE_GRADIENT, PREPARE_QUANTIZED, REARRANGE, REDUCE_ROWS, SOFTMAX,
-  SUM_COLUMNS, SUM_SQUARES, TURN, UNARY,
+  CROSS_ENTROPY, CROSS_ENTROPY_GRADIENT, DEQUANTIZE, FINISH, GATHER_ROWS, JOIN_PARTS, MULTIPLY, MULTIPLY_ADD_REPEATEDLY,
+  MULTIPLY_QUANTIZED, MULTIPLY_QUANTIZED_ROWS, MULTIPLY_ROWS, NORMALIZE, NORMALIZE_GRADIENT, PREPARE_QUANTIZED,
+  READ_REPEATEDLY, REARRANGE, REDUCE_ROWS, SOFTMAX, SUM_COLUMNS, SUM_SQUARES, TURN, UNARY,
 } from './operations';
 import { useControlBlock } from './parallel.as';
 import { reduceRows, softmax, sumColumns } from './rows.as';
@@ -33,7 +34,7 @@ import { CONSTANT_BYTES, useConstants } from './vectors.as';
 
 export { submit, work } from './parallel.as';
 // The tiles are exported lest the compiler inline them, which would cost half their speed.
-export { COLUMNS, ROWS, tileAdd, tileSet } from '../matmul/tile.as';
+export { COLUMNS, multiplyAddTurns, ROWS, tileAdd, tileSet } from '../matmul/tile.as';
 
 /** Bytes of working space that each thread needs. */
 export function workspace(): i32 { return CONSTANT_BYTES + scoreSpace() + packingSpace(); }
@@ -79,5 +80,7 @@ export function run(operation: i32, chunk: i32): void {
     case REARRANGE: rearrange(chunk); break;
     case GATHER_ROWS: gatherRows(chunk); break;
     case ADD_SEGMENTS: addSegments(chunk); break;
+    case READ_REPEATEDLY: readRepeatedly(chunk); break;
+    case MULTIPLY_ADD_REPEATEDLY: multiplyAddRepeatedly(chunk); break;
   }
 }

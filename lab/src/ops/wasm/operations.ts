@@ -32,6 +32,8 @@ export const DEQUANTIZE = 28;
 export const ATTEND_BIAS_GRADIENT = 30;
 export const ATTEND_FEW = 31;
 export const JOIN_PARTS = 32;
+export const READ_REPEATEDLY = 35;
+export const MULTIPLY_ADD_REPEATEDLY = 36;
 
 /** What becomes of a matrix product once its sums are complete. */
 export const AS_IT_IS = 0;

@@ -55,4 +55,5 @@ export interface WebGpuBackend {
   ensureCommandEncoderReady(): void;
   endComputePassEncoder(): void;
   submitQueue(): void;
+  read(dataId: object): Promise<unknown>;
 }
