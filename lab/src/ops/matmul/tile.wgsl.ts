@@ -109,7 +109,7 @@ function bringFunction(target: 'A' | 'B', source: 'a' | 'b', alongK: boolean, si
   if (alongK) {
     const pairs = depthOf(size) / 8;
     return `${signature} {
-    // Eight threads bring two neighbouring blocks of four rows of blocks: 32 bytes of each stored row, the least that memory gives.
+    // Eight neighbouring threads bring 2 × 4 blocks: 32 bytes of each of 16 stored rows, the least that slow memory gives.
     let term = k0 + 4 * (lane % 2 + lane / 8 % ${pairs} * 2);
     let four = lane / 2 % 4 + lane / ${8 * pairs} * 4;
     let at = start + (first + 4 * four) * ${width} + term;
