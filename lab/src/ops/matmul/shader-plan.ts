@@ -85,9 +85,17 @@ function chooseMatrices(shape: ProductShape, gpu: GpuFeatures): ShaderPlan | und
 }
 
 /**
- * Measured on SwiftShader with two processors, GFLOP/s of the tiles of 32 and of 64 and of TensorFlow.js's shader:
- * 256³ 1.2, 2.0, 0.4; 512³ 1.0, 1.6, 0.4; 128 × 2048 × 512 1.1, 2.5, 0.3.
- * Hardware wants many workgroups first: hence the small tile, the one of llama.cpp's shader, where there are few.
+ * Measured on SwiftShader, two processors that others used too; GFLOP/s, the best of six runs in turn, mean of the four
+ * transpositions:
+ *
+ * | m × k × n | tile of 32 | tile of 64 | TensorFlow.js's shader |
+ * | --- | --- | --- | --- |
+ * | 256 × 256 × 256 | 1.1 | 1.4 | 0.3 |
+ * | 512 × 512 × 512 | 1.3 | 2.3 | 0.4 |
+ * | 128 × 2048 × 512 | 0.45 | 0.67 | 0.14 |
+ *
+ * So the large tile is the faster one everywhere here. No hardware was measured: that few tiles should be small ones, as in
+ * llama.cpp's shader, so that there are workgroups for all of a GPU, is from the literature.
  */
 export function planShader(shape: GpuProductShape, gpu: GpuFeatures, precision: MatmulPrecision): ShaderPlan {
   const { m, n, transposeA, rowSums } = shape;

@@ -28,11 +28,18 @@ export type TileSize = 32 | 64;
 /** Terms in a strip: as many as give each thread one block of 16 numbers to bring. */
 export const depthOf = (size: TileSize): number => (16 * THREADS) / size;
 
+/**
+ * Fours from one term to the next in the workgroup's memory: one more than there are. When a block is turned over, eight
+ * neighbouring threads, which write at once, then meet eight different banks.
+ */
+const strideOf = (size: TileSize): number => size / 4 + 1;
+
 export function tileShader(features: ProductFeatures, size: TileSize): string {
   const { transposeA, transposeB, operand, rowSums } = features;
   const depth = depthOf(size);
   const element = `vec4<${elementOf(operand)}>`;
   const fours = size / 4;
+  const stride = strideOf(size);
   const perThread = size / SIDE;
   const quads = perThread / 4;
   const sums = (text: (row: number, quad: number) => string): string =>
@@ -41,8 +48,8 @@ export function tileShader(features: ProductFeatures, size: TileSize): string {
 ${declareProduct(features)}
 ${operandFunction(operand)}
 ${putFunction(features, 4)}
-var<workgroup> A: array<${element}, ${depth * fours}>; // A[k][four of rows]
-var<workgroup> B: array<${element}, ${depth * fours}>; // B[k][four of columns]
+var<workgroup> A: array<${element}, ${depth * stride}>; // A[k][four of rows]
+var<workgroup> B: array<${element}, ${depth * stride}>; // B[k][four of columns]
 ${bringFunction('A', 'a', !transposeA, size)}
 ${bringFunction('B', 'b', transposeB, size)}
 ${rowSums ? `var<workgroup> sumsOfA: array<f32, ${4 * THREADS}>;\n${sumRowsFunction(THREADS, fours, 'sumsOfA')}` : ''}
@@ -69,8 +76,8 @@ fn main(${PARAMETERS}) {
     bring_B(startB, firstColumn, k0, endTerm, lane);
     workgroupBarrier();
     for (var k = 0; k < ${depth}; k++) {
-      ${each(quads, (p) => `let a${p} = vec4<f32>(A[k * ${fours} + y + ${p * SIDE}]);`)}
-      ${each(quads, (q) => `let b${q} = vec4<f32>(B[k * ${fours} + x + ${q * SIDE}]);`)}
+      ${each(quads, (p) => `let a${p} = vec4<f32>(A[k * ${stride} + y + ${p * SIDE}]);`)}
+      ${each(quads, (q) => `let b${q} = vec4<f32>(B[k * ${stride} + x + ${q * SIDE}]);`)}
       ${sums((i, j) => `C${i}_${j} += a${i >> 2}[${i & 3}] * b${j};`)}
     }
   }
@@ -96,18 +103,20 @@ fn main(${PARAMETERS}) {
  */
 function bringFunction(target: 'A' | 'B', source: 'a' | 'b', alongK: boolean, size: TileSize): string {
   const fours = size / 4;
+  const stride = strideOf(size);
   const width = `product.width${target}`;
   const signature = `fn bring_${target}(start: i32, first: i32, k0: i32, end: i32, lane: i32)`;
   if (alongK) {
-    const quarters = depthOf(size) / 4;
+    const pairs = depthOf(size) / 8;
     return `${signature} {
-    let term = k0 + 4 * (lane % ${quarters});
-    let four = lane / ${quarters};
+    // Eight neighbouring threads bring 2 × 4 blocks: 32 bytes of each of 16 stored rows, the least that slow memory gives.
+    let term = k0 + 4 * (lane % 2 + lane / 8 % ${pairs} * 2);
+    let four = lane / 2 % 4 + lane / ${8 * pairs} * 4;
     let at = start + (first + 4 * four) * ${width} + term;
     let inside = term + vec4<i32>(0, 1, 2, 3) < vec4<i32>(end);
     let block = transpose(mat4x4<f32>(
       ${[0, 1, 2, 3].map((i) => `select(vec4<f32>(0.0), load_${source}(at + ${i} * ${width}), inside)`).join(',\n      ')}));
-    ${each(4, (i) => `${target}[(term - k0 + ${i}) * ${fours} + four] = operand(block[${i}]);`)}
+    ${each(4, (i) => `${target}[(term - k0 + ${i}) * ${stride} + four] = operand(block[${i}]);`)}
   }`;
   }
   return `${signature}${target === 'A' ? ' -> vec4<f32>' : ''} {
@@ -115,7 +124,7 @@ function bringFunction(target: 'A' | 'B', source: 'a' | 'b', alongK: boolean, si
     let term = k0 + 4 * (lane / ${fours});
     let at = start + term * ${width} + first + 4 * four;
     ${each(4, (i) => `let row${i} = select(vec4<f32>(0.0), load_${source}(at + ${i} * ${width}), term + ${i} < end);`)}
-    ${each(4, (i) => `${target}[(term - k0 + ${i}) * ${fours} + four] = operand(row${i});`)}
+    ${each(4, (i) => `${target}[(term - k0 + ${i}) * ${stride} + four] = operand(row${i});`)}
     ${target === 'A' ? 'return row0 + row1 + row2 + row3;' : ''}
   }`;
 }
