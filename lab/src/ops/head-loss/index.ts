@@ -43,7 +43,7 @@ interface Head {
 }
 
 /**
- * crossEntropy(x Wᵀ + b, targets), without the logits. The gradients are there at once when there is a tape; kept are they alone.
+ * crossEntropy(x Wᵀ + b, targets), without the logits. When there is a tape the gradients are made at once, and only they kept.
  *
  * @param x [..., D]
  * @param weight [V, D]
@@ -63,7 +63,8 @@ export function linearCrossEntropy(
   return withGradient<Scalar>(bias ? [x, weight, bias] : [x, weight], (save, wanted) => {
     const { ids, counts } = countedTargets(targets, ignoreIndex);
     const shares = sharesOf(counts, targets.size, reduction);
-    const head = { x: rowsOf(x), weight, bias, ids, shares, rowsInChunk: rowsInChunk(targets.size, weight.shape[0], logitsAtOnce) };
+    const step = rowsInChunk(targets.size, weight.shape[0], logitsAtOnce);
+    const head = { x: rowsOf(x), weight, bias, ids, shares, rowsInChunk: step };
     const [losses, dx, ...rest] = (fusedKernel('linearCrossEntropy') ? fusedChunks : plainChunks)(head, wanted);
     if (wanted) save(tf.reshape(dx!, x.shape), ...rest);
     return {

@@ -75,7 +75,8 @@ wasmKernel('lab.linearCrossEntropy', (context, { x, weight, bias, ids, shares },
   const [vocabSize] = weight!.shape as [number];
   const step = rowsInChunk as number;
   const losses = makeFloats(backend, [rows]);
-  const results = gradients === true ? [x!, weight!, ...(bias ? [bias] : [])].map(({ shape }) => makeFloats(backend, shape)) : [];
+  const trained = [x!, weight!, ...(bias ? [bias] : [])];
+  const results = gradients === true ? trained.map(({ shape }) => makeFloats(backend, shape)) : [];
   const logits = makeFloats(backend, [step, vocabSize]);
   const normalizer = makeFloats(backend, [step, 2]);
   const at = (info: Info): number => offsetOf(backend, info);
