@@ -1,9 +1,11 @@
 /** @file Measurements: `npm run bench -- NAME`. */
 import { benchAttention } from './attention.ts';
 import { benchDecode } from './decode.ts';
+import { benchHead } from './head.ts';
 import { benchMatmul } from './matmul.ts';
 import type { BenchRow } from './measure.ts';
 import { benchOps } from './ops.ts';
+import { benchQuantized } from './quantized.ts';
 import { benchTokenizer } from './tokenizer.ts';
 import { benchTrain, type BenchTrainOptions } from './train.ts';
 
@@ -23,7 +25,9 @@ export interface BenchOptions extends BenchTrainOptions {
 /** What can be measured: each takes the words that name the running backend in its rows. */
 export const benchmarks: Readonly<Record<string, (backend: string, options: BenchOptions) => Promise<BenchRow[]>>> = {
   attention: benchAttention,
+  head: benchHead,
   matmul: benchMatmul,
+  quantized: benchQuantized,
   train: benchTrain,
   decode: benchDecode,
   ops: benchOps,

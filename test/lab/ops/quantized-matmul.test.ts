@@ -275,7 +275,7 @@ function tests(backend: string, flavour: string): void {
     expect(quantizedMatmul(tf.zeros([0, 96]), weights).shape).toEqual([0, 5]);
     expect(() => quantizedMatmul(tf.zeros([2, 95]), weights)).toThrow(/last axis of x \[2,95\] must be 96/);
     expect(() => quantizedMatmul(tf.zeros([2, 96]), weights, tf.zeros([4]))).toThrow(/bias must be \[5\], got \[4\]/);
-    expect(() => quantizedWeights({ ...packWeights(made.codes, made), words: new Int32Array(3) })).toThrow(/expected 120 words .* got 3/);
+    expect(() => quantizedWeights({ ...packWeights(made.codes, made), words: new Int32Array(3) })).toThrow(/there must be 120 words, got 3/);
   });
 }
 

@@ -14,7 +14,7 @@ import { countedTargets, crossEntropy, lossOfRows } from '../cross-entropy/index
 import { fusedKernel } from '../fused.ts';
 import { checkLinear, linear, linearGradients, linearReference, rowsOf } from '../linear/index.ts';
 import { withGradient } from '../with-gradient.ts';
-import { rowsInChunk } from './chunks.ts';
+import { LOGITS_AT_ONCE, rowsInChunk } from './chunks.ts';
 import './wasm.ts';
 
 export interface LinearCrossEntropyOptions {
@@ -24,6 +24,8 @@ export interface LinearCrossEntropyOptions {
   readonly reduction?: 'mean' | 'sum';
   /** [V], added to the logits. */
   readonly bias?: Tensor1D | null;
+  /** How many logits may be held at once, one row's at least (default 2^23, 32 MiB). Fewer take less memory and more time. */
+  readonly logitsAtOnce?: number;
 }
 
 /** What the chunks are computed from. */
@@ -37,10 +39,11 @@ interface Head {
   readonly ids: Tensor1D;
   /** [N]: what each row's loss counts for in the sum. */
   readonly shares: Tensor1D;
+  readonly rowsInChunk: number;
 }
 
 /**
- * crossEntropy(x Wᵀ + b, targets), without the logits. The gradients are there at once when there is a tape; kept are they alone.
+ * crossEntropy(x Wᵀ + b, targets), without the logits. When there is a tape the gradients are made at once, and only they kept.
  *
  * @param x [..., D]
  * @param weight [V, D]
@@ -52,14 +55,16 @@ export function linearCrossEntropy(
   x: Tensor,
   weight: Tensor2D,
   targets: Tensor,
-  { ignoreIndex, reduction = 'mean', bias = null }: LinearCrossEntropyOptions = {},
+  { ignoreIndex, reduction = 'mean', bias = null, logitsAtOnce = LOGITS_AT_ONCE }: LinearCrossEntropyOptions = {},
 ): Scalar {
   checkLinear('linearCrossEntropy', x, weight, bias);
   checkTargets(x, weight, targets);
+  invariant(logitsAtOnce > 0, () => `linearCrossEntropy: logitsAtOnce must be positive, got ${logitsAtOnce}`);
   return withGradient<Scalar>(bias ? [x, weight, bias] : [x, weight], (save, wanted) => {
     const { ids, counts } = countedTargets(targets, ignoreIndex);
     const shares = sharesOf(counts, targets.size, reduction);
-    const head = { x: rowsOf(x), weight, bias, ids, shares };
+    const step = rowsInChunk(targets.size, weight.shape[0], logitsAtOnce);
+    const head = { x: rowsOf(x), weight, bias, ids, shares, rowsInChunk: step };
     const any = wanted.includes(true);
     const [losses, dx, ...rest] = (fusedKernel('linearCrossEntropy') ? fusedChunks : plainChunks)(head, any);
     if (any) save(tf.reshape(dx!, x.shape), ...rest);
@@ -75,7 +80,7 @@ export function linearCrossEntropyReference(
   x: Tensor,
   weight: Tensor2D,
   targets: Tensor,
-  { bias = null, ...options }: LinearCrossEntropyOptions = {},
+  { bias = null, ...options }: Omit<LinearCrossEntropyOptions, 'logitsAtOnce'> = {},
 ): Scalar {
   return tf.tidy(() => crossEntropy(linearReference(x, weight, bias), targets, options));
 }
@@ -87,14 +92,13 @@ function sharesOf(counts: Tensor1D | null, rows: number, reduction: 'mean' | 'su
 }
 
 /** [losses [N]], and the gradients [N, D], [V, D] and [V] for the bias if they are wanted. */
-function fusedChunks({ x, weight, bias, ids, shares }: Head, wanted: boolean): Tensor[] {
-  return fusedKernel('linearCrossEntropy')!({ x, weight, bias, ids, shares }, { gradients: wanted });
+function fusedChunks({ rowsInChunk: step, ...inputs }: Head, wanted: boolean): Tensor[] {
+  return fusedKernel('linearCrossEntropy')!(inputs, { gradients: wanted, rowsInChunk: step });
 }
 
 /** The same in operations that every backend has. */
-function plainChunks({ x, weight, bias, ids, shares }: Head, wanted: boolean): Tensor[] {
+function plainChunks({ x, weight, bias, ids, shares, rowsInChunk: step }: Head, wanted: boolean): Tensor[] {
   const [rows] = x.shape;
-  const step = rowsInChunk(rows, weight.shape[0]);
   const [losses, dx]: [Tensor1D[], Tensor2D[]] = [[], []];
   let sums: Tensor[] | undefined; // dW, and db if there is a bias
   for (let start = 0; start < rows; start += step) {

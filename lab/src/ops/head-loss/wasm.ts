@@ -5,7 +5,6 @@
 import { multiply, seen } from '../matmul/product.ts';
 import { floatsOf, makeFloats, offsetOf, share, wasmKernel, type Info, type WasmContext } from '../wasm/index.ts';
 import { crossEntropyRows, crossEntropyRowsGradient } from '../cross-entropy/wasm.ts';
-import { rowsInChunk } from './chunks.ts';
 
 const FLOAT = 4;
 
@@ -68,15 +67,16 @@ function runChunk(context: WasmContext, places: Places, first: number, rows: num
 
 /**
  * x [N, D], weight [V, D], bias [V] or none, ids [N] int32, shares [N] → [losses [N]], and with `gradients` those of
- * Σ losses · shares: [N, D], [V, D], and [V] for the bias.
+ * Σ losses · shares: [N, D], [V, D], and [V] for the bias. `rowsInChunk` rows at a time.
  */
-wasmKernel('lab.linearCrossEntropy', (context, { x, weight, bias, ids, shares }, { gradients }) => {
+wasmKernel('lab.linearCrossEntropy', (context, { x, weight, bias, ids, shares }, { gradients, rowsInChunk }) => {
   const { backend } = context;
   const [rows, width] = x!.shape as [number, number];
   const [vocabSize] = weight!.shape as [number];
-  const step = rowsInChunk(rows, vocabSize);
+  const step = rowsInChunk as number;
   const losses = makeFloats(backend, [rows]);
-  const results = gradients === true ? [x!, weight!, ...(bias ? [bias] : [])].map(({ shape }) => makeFloats(backend, shape)) : [];
+  const trained = [x!, weight!, ...(bias ? [bias] : [])];
+  const results = gradients === true ? trained.map(({ shape }) => makeFloats(backend, shape)) : [];
   const logits = makeFloats(backend, [step, vocabSize]);
   const normalizer = makeFloats(backend, [step, 2]);
   const at = (info: Info): number => offsetOf(backend, info);

@@ -1,6 +1,6 @@
 /**
- * @file Many rows times quantized weights: a panel of them becomes floats, is packed like any other B, and then the register tile
- * of gemm.as.ts runs at its own speed. A panel is decoded once, however many rows it meets.
+ * @file Many rows times quantized weights: a panel of them becomes floats, is packed like any other B, and then the register
+ * tile of gemm.as.ts runs at its own speed. A panel is decoded once, however many rows it meets.
  */
 import { finishBlock } from '../matmul/finish.as';
 import { DEPTH, MOST_ROWS, multiplyPacked, spaceForA, spaceForB } from '../matmul/gemm.as';
@@ -39,8 +39,8 @@ export function multiplyQuantized(chunk: i32): void {
     for (let row: i32 = 0; row < m; row += MOST_ROWS) {
       const rows = min(MOST_ROWS, m - row);
       packA(spaceForA(), element(address(0), row * k + start), rows, depth, k, 1);
-      multiplyPacked(
-        spaceForB(), (<usize>(depth * COLUMNS)) << 2, element(address(2), row * n + firstColumn), n, rows, columns, depth, start > 0);
+      const c = element(address(2), row * n + firstColumn);
+      multiplyPacked(spaceForB(), (<usize>(depth * COLUMNS)) << 2, c, n, rows, columns, depth, start > 0);
     }
   }
   finishBlock(0, firstColumn, m, columns);

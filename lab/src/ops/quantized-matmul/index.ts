@@ -36,11 +36,11 @@ export function quantizedWeights(packed: PackedWeights): QuantizedWeights {
   const layout = packedLayout(packed);
   const { outputs, groups, wordsInRow } = layout;
   const { words, scales, zeros, order } = packed;
-  const expected = { words: outputs * wordsInRow, scales: outputs * groups };
-  invariant(
-    words.length === expected.words && scales.length === expected.scales && (zeros?.length ?? expected.scales) === expected.scales,
-    () => `quantizedWeights: expected ${expected.words} words and ${expected.scales} scales and zeros, got ${words.length}, ${scales.length} and ${zeros?.length ?? 'none'}`,
-  );
+  const expected = { words: outputs * wordsInRow, scales: outputs * groups, zeros: outputs * groups };
+  for (const [name, values] of Object.entries({ words, scales, zeros })) {
+    const size = expected[name as keyof typeof expected];
+    invariant(!values || values.length === size, () => `quantizedWeights: there must be ${size} ${name}, got ${values!.length}`);
+  }
   return {
     layout,
     words: tf.tensor2d(words, [outputs, wordsInRow], 'int32'),
@@ -66,7 +66,10 @@ export function disposeQuantized({ words, scales, zeros, order }: QuantizedWeigh
  */
 export function quantizedMatmul<T extends Tensor>(x: T, weights: QuantizedWeights, bias: Tensor1D | null = null): T {
   const { inputs, outputs } = weights.layout;
-  invariant(x.shape.at(-1) === inputs, () => `quantizedMatmul: the last axis of x [${x.shape}] must be ${inputs}, the inputs of the weights`);
+  invariant(
+    x.shape.at(-1) === inputs,
+    () => `quantizedMatmul: the last axis of x [${x.shape}] must be ${inputs}, the inputs of the weights`,
+  );
   invariant(
     !bias || (bias.rank === 1 && bias.size === outputs),
     () => `quantizedMatmul: there are ${outputs} outputs, so bias must be [${outputs}], got [${bias!.shape}]`,
@@ -131,10 +134,11 @@ function toPlaces(x: Tensor2D, { layout, order }: QuantizedWeights): Tensor2D {
 function fromPlaces(x: Tensor2D, { layout, order }: QuantizedWeights): Tensor2D {
   const { inputs, groups, groupSize, paddedGroup } = layout;
   const rows = x.shape[0];
-  const cut =
-    paddedGroup === groupSize
-      ? x
-      : tf.reshape<tf.Rank.R2>(tf.slice(tf.reshape(x, [rows, groups, paddedGroup]), [0, 0, 0], [rows, groups, groupSize]), [rows, inputs]);
+  let cut = x;
+  if (paddedGroup > groupSize) {
+    const byGroup = tf.reshape(x, [rows, groups, paddedGroup]);
+    cut = tf.reshape(tf.slice(byGroup, [0, 0, 0], [rows, groups, groupSize]), [rows, inputs]);
+  }
   return order ? tf.gather(cut, order.places, 1) : cut;
 }
 

@@ -1,24 +1,24 @@
 /**
- * @file How quantized weights lie in memory: one layout for all bit widths, made so that a kernel reads a row forward in runs of
- * 16 bytes, and finds four neighbouring weights in the four lanes of a vector after one shift and one mask.
+ * @file How quantized weights lie in memory: one layout for all bit widths, made so that a kernel reads a row forward in runs
+ * of 16 bytes, and finds four neighbouring weights in the four lanes of a vector after one shift and one mask.
  *
- * A weight is scale · (code − zero), its code an unsigned number of `bits` bits. `groupSize` neighbouring inputs of a row share a
- * scale and a zero point. Rows are outputs, as in PyTorch.
+ * A weight is scale · (code − zero), its code an unsigned number of `bits` bits. `groupSize` neighbouring inputs of a row share
+ * a scale and a zero point. Rows are outputs, as in PyTorch.
  *
- * - **words** [O, words in a row] int32. A row is its groups one after the other, a group is whole runs; what a group leaves of its
- *   last run is filled with zero bits.
- * - **2, 4, 8 bits**: a run is four words, 128 / bits codes. Word j (0 … 3) holds code 4 k + j in its bits k · bits … (k + 1) · bits − 1:
- *   at 4 bits word 0 has, from the lowest nibble up, the codes 0, 4, 8, … 28; word 1 the codes 1, 5, 9, … 29.
- * - **3 bits**: a run is twelve words, 128 codes. The low two bits of the codes 0 … 63 are a run of 2 bits, those of 64 … 127 the next;
- *   the third run has the high bits: word j holds that of code 4 k + j in its bit k.
- * - **scales** [O, groups] float32; **zeros** [O, groups] float32, in the units of the codes and not necessarily integers. Without
- *   zeros all are 2^(bits − 1), the middle: signed, symmetric weights.
- * - **order** [I] int32, only where the groups are not runs of neighbours (GPTQ's act-order): place p of the packed rows, padding
- *   not counted, belongs to input order[p].
+ * - **words** [O, words in a row] int32. A row is its groups one after the other, a group is whole runs; what a group leaves of
+ *   its last run is filled with zero bits.
+ * - **2, 4, 8 bits**: a run is four words, 128 / bits codes. Word j (0 … 3) holds code 4 k + j in its bits from k · bits on: at
+ *   4 bits word 0 has, from the lowest nibble up, the codes 0, 4, 8, … 28; word 1 the codes 1, 5, 9, … 29.
+ * - **3 bits**: a run is twelve words, 128 codes. The low two bits of the codes 0 … 63 are a run of 2 bits, those of 64 … 127
+ *   the next; the last four words have the high bits: word j holds that of code 4 k + j in its bit k.
+ * - **scales** [O, groups] float32; **zeros** [O, groups] float32, in the units of the codes and not necessarily integers.
+ *   Without zeros all are 2^(bits − 1), the middle: signed, symmetric weights.
+ * - **order** [I] int32, only where the groups are not runs of neighbours (GPTQ's act-order): place p of the packed rows,
+ *   padding not counted, belongs to input order[p].
  *
  * Bytes for each weight at 4 bits, groups of 128: 1/2 + 4/128 for the scale + 4/128 for the zero = 0.5625, 1/7.1 of float32.
  *
- * A GPTQ checkpoint has the same codes: its qweight [I · bits / 32, O] holds code 8 r + k of output o (at 4 bits) in nibble k of word
+ * A GPTQ checkpoint has the same codes: at 4 bits its qweight [I / 8, O] holds code 8 r + k of output o in nibble k of word
  * [r, o]; its g_idx is `groupIndex` in packing.ts.
  */
 import { invariant } from '../../base/index.ts';
@@ -52,7 +52,8 @@ export function wordsInRun(bits: BitWidth): number {
 /** @throws RangeError for bits that there are not, and for groups that do not divide the inputs. */
 export function packedLayout(shape: Pick<PackedLayout, 'outputs' | 'inputs' | 'bits' | 'groupSize'>): PackedLayout {
   const { outputs, inputs, bits, groupSize } = shape;
-  invariant(BIT_WIDTHS.includes(bits), () => `quantized weights: bits must be one of ${BIT_WIDTHS.join(', ')}, got ${bits}`);
+  const known = BIT_WIDTHS.includes(bits);
+  invariant(known, () => `quantized weights: bits must be one of ${BIT_WIDTHS.join(', ')}, got ${bits}`);
   for (const [name, size] of Object.entries({ outputs, inputs, groupSize })) {
     invariant(Number.isInteger(size) && size > 0, () => `quantized weights: ${name} must be a positive integer, got ${size}`);
   }

@@ -40,7 +40,7 @@ export interface UnpackedWeights {
 }
 
 /**
- * @param values [outputs, inputs]: codes 0 … 2^bits − 1 in a Uint8Array, or signed −2^(bits − 1) … 2^(bits − 1) − 1 in an Int8Array
+ * @param values [outputs, inputs]: codes 0 … 2^bits − 1 in a Uint8Array, or signed ones from −2^(bits − 1) on in an Int8Array
  * @throws RangeError naming the first value, scale, zero or group that does not belong.
  */
 export function packWeights(values: Uint8Array | Int8Array, options: PackOptions): PackedWeights {
@@ -65,7 +65,8 @@ export function packWeights(values: Uint8Array | Int8Array, options: PackOptions
 }
 
 /** What was packed; signed values are the codes − 2^(bits − 1). */
-export function unpackWeights({ outputs, inputs, bits, groupSize, words, scales, zeros, order }: PackedWeights): UnpackedWeights {
+export function unpackWeights(packed: PackedWeights): UnpackedWeights {
+  const { outputs, inputs, bits, groupSize, words, scales, zeros, order } = packed;
   const layout = packedLayout({ outputs, inputs, bits, groupSize });
   const codes = new Uint8Array(outputs * inputs);
   for (let place = 0; place < inputs; place++) {
@@ -128,7 +129,9 @@ function checkValues(values: Uint8Array | Int8Array, { outputs, inputs, bits }: 
   const wrong = values.findIndex((value) => value < least || value > most);
   invariant(
     wrong < 0,
-    () => `packWeights: with ${bits} bits values are ${least} … ${most}, but output ${Math.floor(wrong / inputs)}, input ${wrong % inputs} is ${values[wrong]}`,
+    () =>
+      `packWeights: with ${bits} bits values are ${least} … ${most}, ` +
+      `but output ${Math.floor(wrong / inputs)}, input ${wrong % inputs} is ${values[wrong]}`,
   );
 }
 
@@ -140,6 +143,8 @@ function checkGroupNumbers(what: string, numbers: Float32Array, { outputs, group
   const wrong = numbers.findIndex((number) => !Number.isFinite(number));
   invariant(
     wrong < 0,
-    () => `packWeights: the ${what} of output ${Math.floor(wrong / groups)}, group ${wrong % groups} is ${numbers[wrong]}; it must be a finite number`,
+    () =>
+      `packWeights: the ${what} of output ${Math.floor(wrong / groups)}, group ${wrong % groups} is ${numbers[wrong]}; ` +
+      'it must be a finite number',
   );
 }

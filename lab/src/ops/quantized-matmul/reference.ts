@@ -1,4 +1,4 @@
-/** @file Packed weights back to floats in plain tensor operations: what the kernels are tested against, and what a backend without them runs. */
+/** @file Packed weights back to floats in plain tensor operations: what a backend without kernels for them runs. */
 import { tf, type Tensor, type Tensor2D } from '../../backend/index.ts';
 import type { QuantizedWeights } from './index.ts';
 

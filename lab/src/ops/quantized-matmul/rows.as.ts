@@ -1,6 +1,6 @@
 /**
- * @file A few rows times quantized weights of 2, 4 or 8 bits, as in generating one token at a time: every code is used once or a
- * few times, so it becomes a float in a register and is never written down.
+ * @file A few rows times quantized weights of 2, 4 or 8 bits, as in generating one token at a time: every code is used once or
+ * a few times, so it becomes a float in a register and is never written down.
  *
  *   Σ scale (code − zero) x = Σ over groups of scale · Σ code x − scale · zero · Σ x
  *
@@ -51,7 +51,9 @@ export function prepareQuantized(row: i32): void {
  * Σ scale · Σ code x over all groups of a row of `runs` runs each. Neighbouring sums meet neighbouring vectors of x and of the
  * masks, and are stored together at the end: so V8 can join them to 256 bits.
  */
-@inline function scaledSum(bits: i32, words: usize, scales: usize, x: usize, groups: i32, runs: i32, masks: usize, totals: usize): f32 {
+@inline function scaledSum(
+  bits: i32, words: usize, scales: usize, x: usize, groups: i32, runs: i32, masks: usize, totals: usize,
+): f32 {
   const second: usize = bits == 8 ? 0 : 32;
   const m0 = v128.load(masks), m1 = v128.load(masks, 16), m2 = v128.load(masks + second), m3 = v128.load(masks + second, 16);
   let t0 = f32x4.splat(0), t1 = f32x4.splat(0), t2 = f32x4.splat(0), t3 = f32x4.splat(0);

@@ -38,9 +38,11 @@ fn codesOf(run: Run, k: u32) -> vec4<u32> {
 function declarations({ bits, zeros }: QuantizedShaderFeatures, output: string, inputs: readonly string[]): string {
   const names = [...inputs, 'words', 'scales', ...(zeros ? ['zeros'] : [])];
   const elements: Readonly<Record<string, string>> = { words: 'vec4<u32>', x: 'vec4<f32>' };
+  const declare = (name: string, i: number): string =>
+    `@group(0) @binding(${i + 1}) var<storage, read> ${name}: array<${elements[name] ?? 'f32'}>;`;
   return `
 @group(0) @binding(0) var<storage, read_write> ${output};
-${names.map((name, i) => `@group(0) @binding(${i + 1}) var<storage, read> ${name}: array<${elements[name] ?? 'f32'}>;`).join('\n')}
+${names.map(declare).join('\n')}
 struct Problem { m: i32, n: i32, k: i32, outputs: i32, places: i32, groups: i32, inGroup: i32 }
 @group(0) @binding(${names.length + 1}) var<uniform> problem: Problem;
 ${runFunctions(bits)}
@@ -112,7 +114,8 @@ fn main(
 }
 
 /**
- * Many rows: C [m, n] = A [m, k] B, tile by tile, B the transposed weights (`ofOutputs`: the product) or the weights (its gradient).
+ * Many rows: C [m, n] = A [m, k] B, tile by tile, B the transposed weights (`ofOutputs`: the product) or the weights (its
+ * gradient).
  * Bindings: c ← a, words, scales, zeros, bias
  */
 export function tileShader(features: QuantizedShaderFeatures, ofOutputs: boolean): string {
@@ -163,7 +166,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   for (var i = 0; i < 4; i++) {
     for (var j = 0; j < 4; j++) {
       let to = vec2<i32>(row + down + i, column + right + j);
-      if (to.x < problem.m && to.y < problem.n) { c[to.x * problem.n + to.y] = sums[i][j]${features.bias ? ' + bias[to.y]' : ''}; }
+      if (to.x < problem.m && to.y < problem.n) {
+        c[to.x * problem.n + to.y] = sums[i][j]${features.bias ? ' + bias[to.y]' : ''};
+      }
     }
   }
 }`;

@@ -1,6 +1,6 @@
 /**
- * @file The product with quantized weights on wasm: a few rows are multiplied with the codes in registers (rows.as.ts), more by way
- * of decoded panels (blocks.as.ts).
+ * @file The product with quantized weights on wasm: a few rows are multiplied with the codes in registers (rows.as.ts), more by
+ * way of decoded panels (blocks.as.ts).
  */
 import { makeFloats, offsetOf, sizeOf, wasmKernel, type Info, type Inputs, type WasmContext } from '../wasm/index.ts';
 import {

@@ -29,12 +29,13 @@ function run({ runner }: WebGpuContext, work: Work): Info[] {
   const { words, scales, zeros, bias } = inputs;
   const features = { bits: layout.bits, zeros: zeros !== undefined, bias: bias !== undefined };
   const [m, n] = output as [number, number];
+  const sizes = [m, n, k, layout.outputs, layout.places, layout.groups, layout.paddedGroup];
   return runner.run({
     key: `quantized matmul, ${name} ${JSON.stringify(features)}`,
     code: () => shader(features),
     inputs: [...first, ...(bias ? [bias] : []), words!, scales!, ...(zeros ? [zeros] : [])],
     outputs: [output],
-    uniforms: [m, n, k, layout.outputs, layout.places, layout.groups, layout.paddedGroup].map((value) => ({ type: 'int32', data: [value] })),
+    uniforms: sizes.map((size) => ({ type: 'int32', data: [size] })),
     workgroups,
   });
 }
@@ -53,7 +54,9 @@ webGpuKernel('lab.quantizedMatmul', (context, inputs, attributes) => {
   const output = [rows, layout.outputs];
   if (rows === 0) return [context.runner.backend.makeTensorInfo(output, 'float32', new Float32Array(0))];
   const common = { inputs, layout, first: [x], output, k: layout.places };
-  if (rows <= FEW_ROWS) return run(context, { ...common, name: 'rows', shader: rowsShader, workgroups: spread(layout.outputs, rows) });
+  if (rows <= FEW_ROWS) {
+    return run(context, { ...common, name: 'rows', shader: rowsShader, workgroups: spread(layout.outputs, rows) });
+  }
   const workgroups = [Math.ceil(layout.outputs / TILE), Math.ceil(rows / TILE), 1] as const;
   return run(context, { ...common, name: 'tiles', shader: (features) => tileShader(features, true), workgroups });
 });
@@ -74,6 +77,7 @@ webGpuKernel('lab.quantizedMatmulGradient', (context, inputs, attributes) => {
 webGpuKernel('lab.dequantize', (context, inputs, attributes) => {
   const layout = attributes['layout'] as PackedLayout;
   const { outputs, places } = layout;
+  const output = [outputs, places];
   const workgroups = spread(Math.ceil((outputs * places) / 4 / THREADS));
-  return run(context, { name: 'dequantize', shader: dequantizeShader, inputs, layout, first: [], output: [outputs, places], k: 0, workgroups });
+  return run(context, { name: 'dequantize', shader: dequantizeShader, inputs, layout, first: [], output, k: 0, workgroups });
 });
