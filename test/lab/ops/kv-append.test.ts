@@ -219,6 +219,7 @@ describe.each(backends)('on %s', (backend) => {
       await expectNear(cache.append(0, third, third).k, tf.concat([first, third], 2), 0);
       cache.advance(1);
       cache.truncate(2);
+      expect(() => cache.advance(3)).toThrow('cannot advance to 5 tokens, layer 0 has 2');
       await expectNear(cache.append(0, second, second).v, tf.concat([first.slice([0, 0, 0, 0], [1, 2, 2, 4]), second], 2), 0);
       cache.truncate(0);
       const other = kv(2, 3);
