@@ -123,6 +123,16 @@ describe.runIf(hasSoftwareGpu)('an operation that the GPU refuses', () => {
     expect(await good.data()).toEqual(values);
   });
 
+  it('does not keep a tensor that was there before from being read', async () => {
+    const x = numbers();
+    const good = x.mul(2);
+    flush();
+    const spoiled = tooMany();
+    const [read, expected] = [await good.data(), await x.data()]; // the queue with the fault goes out on the way
+    expect([...read]).toEqual([...expected].map((value) => 2 * value));
+    expect((await deviceErrorOf(() => spoiled.data())).message).toMatch(refusal);
+  });
+
   it('lets nobody compute with them afterwards, forwards or backwards', async () => {
     const good = numbers().mul(2);
     flush();

@@ -67,6 +67,12 @@ describe.each(backends)('on %s', (backend) => {
     expect(message).toMatch(/2 NaN and 1 infinite of 4 in \[4\], the first at \[0\]; otherwise magnitudes up to 0\.5/);
   });
 
+  it('finds the place in a long tensor', async () => {
+    const values = Float32Array.from({ length: 70_000 }, (_, i) => (i === 66_001 ? -1 : 1));
+    const { output } = await found(() => tf.sqrt(tf.tensor(values)));
+    expect([output.nan, output.first]).toEqual([1, [66_001]]);
+  });
+
   it('says when it was so already: a batch, a parameter', async () => {
     const w = tf.variable(tf.tensor([1, NaN]));
     const batch = tf.tensor([Infinity, 1]);
