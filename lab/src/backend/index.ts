@@ -3,6 +3,7 @@ export * from './backward.ts';
 export * from './device.ts';
 export * from './hooks.ts';
 export * from './inspect.ts';
+export { runShader, ShaderError, type ShaderFailure, type ShaderJob, type ShaderMessage, type ShaderResult } from './shader.ts';
 export * from './start.ts';
 export * from './tf.ts';
 export { wasmHeap, type HeapUsage, type WasmBackend, type WasmHeap, type WasmModule } from './wasm.ts';
