@@ -16,3 +16,4 @@ export * from './worlds/index.ts';
 export * from './data/index.ts';
 export * from './plot/index.ts';
 export * from './train/index.ts';
+export * from './profile/index.ts';

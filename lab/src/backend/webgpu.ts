@@ -41,7 +41,8 @@ const NO_VULKAN = 'no GPU driver was found (there is no libvulkan.so.1; the pack
 const DAWN_OPTIONS = [
   'enable-dawn-features=vulkan_enable_f16_on_nvidia',
   // The shaders clear their workgroup memory by a loop: SwiftShader unrolls the extension's way and compiles ten times as long.
-  'disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension',
+  // And the device tells the time as exactly as it can: for fear of spies it would else round it to a fifteenth of a millisecond.
+  'disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension,timestamp_quantization',
 ];
 
 /** Kept alive for good: if Dawn's root object is collected, the process aborts or hangs. */

@@ -11,19 +11,21 @@ import { finish } from '../matmul/finish.as';
 import { addParts, multiply, usePackingSpace, packingSpace } from '../matmul/gemm.as';
 import { multiplyRows } from '../matmul/vector.as';
 import { normalize, normalizeGradient } from '../norm/rows.as';
+import { multiplyAddRepeatedly, readRepeatedly } from '../probe/loops.as';
 import { binary, unary } from './elementwise.as';
 import { addSegments, gatherRows, rearrange } from './layout.as';
 import {
   ADAMW, ADD_PARTS, ADD_SEGMENTS, ATTEND, ATTEND_GRADIENT, BINARY, CROSS_ENTROPY, CROSS_ENTROPY_GRADIENT, FINISH, GATHER_ROWS,
   MULTIPLY, MULTIPLY_ROWS, NORMALIZE, NORMALIZE_GRADIENT, REARRANGE, REDUCE_ROWS, SOFTMAX, SUM_COLUMNS, SUM_SQUARES, UNARY,
 } from './operations';
+import { MULTIPLY_ADD_REPEATEDLY, READ_REPEATEDLY } from './operations';
 import { useControlBlock } from './parallel.as';
 import { reduceRows, softmax, sumColumns } from './rows.as';
 import { CONSTANT_BYTES, useConstants } from './vectors.as';
 
 export { submit, work } from './parallel.as';
 // The tiles are exported lest the compiler inline them, which would cost half their speed.
-export { COLUMNS, ROWS, tileAdd, tileSet } from '../matmul/tile.as';
+export { COLUMNS, multiplyAddTurns, ROWS, tileAdd, tileSet } from '../matmul/tile.as';
 
 /** Bytes of working space that each thread needs. */
 export function workspace(): i32 { return CONSTANT_BYTES + scoreSpace() + packingSpace(); }
@@ -59,5 +61,7 @@ export function run(operation: i32, chunk: i32): void {
     case REARRANGE: rearrange(chunk); break;
     case GATHER_ROWS: gatherRows(chunk); break;
     case ADD_SEGMENTS: addSegments(chunk); break;
+    case READ_REPEATEDLY: readRepeatedly(chunk); break;
+    case MULTIPLY_ADD_REPEATEDLY: multiplyAddRepeatedly(chunk); break;
   }
 }

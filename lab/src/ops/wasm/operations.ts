@@ -22,6 +22,8 @@ export const SUM_SQUARES = 16;
 export const ADAMW = 17;
 export const ATTEND = 18;
 export const ATTEND_GRADIENT = 19;
+export const READ_REPEATEDLY = 35;
+export const MULTIPLY_ADD_REPEATEDLY = 36;
 
 /** What becomes of a matrix product once its sums are complete. */
 export const AS_IT_IS = 0;
