@@ -132,20 +132,31 @@ export function flashTraffic(shape: TrafficShape, { tileQueries, tileKeys }: Til
   return count.traffic;
 }
 
-/**
- * Its backward pass as the lab's GPU kernels run it: D once, a pass over the tiles of queries for dQ, and one over the tiles of
- * keys for dK and dV, each of which computes P again from L. (Where sums can be collected by several workgroups at once, a
- * single pass does, with five products for each tile instead of seven.)
- */
-export function flashBackwardTraffic(shape: TrafficShape, { tileQueries, tileKeys }: TileSizes, mask?: Visibility): Traffic {
+export interface BackwardTrafficOptions {
+  readonly mask?: Visibility;
+  /**
+   * 2: one pass over the tiles of queries for dQ, and one over the tiles of keys for dK and dV, so that nobody else adds to the
+   * same number; P is computed again in both. That is how the GPU kernels do it. 1: a single pass over the tiles of keys, in
+   * which dQ is read and written again and again, as in the paper and on wasm. Default 2.
+   */
+  readonly passes?: 1 | 2;
+}
+
+/** The backward pass, which computes P again from L. */
+export function flashBackwardTraffic(
+  shape: TrafficShape,
+  { tileQueries, tileKeys }: TileSizes,
+  { mask, passes = 2 }: BackwardTrafficOptions = {},
+): Traffic {
   const { queries: T, keys: U, headSize: S } = shape;
   const count = new Accountant();
   const isSeen = seenBy(mask);
+  const readQueries = (rows: number): void => count.read(rows * S, rows * S, rows, rows); // Q, dO, L, D
   count.read(T * S, T * S); // D = rowsum(dO ∘ O)
   count.write(T);
-  for (const queries of cuts(T, tileQueries)) {
+  for (const queries of passes === 2 ? cuts(T, tileQueries) : []) {
     const rows = rowsOf(queries);
-    count.read(rows * S, rows * S, rows, rows); // Q, dO, L, D
+    readQueries(rows);
     for (const keys of cuts(U, tileKeys).filter((tile) => isSeen(queries, tile))) {
       count.read(rowsOf(keys) * S, rowsOf(keys) * S); // K, V
       count.multiply(rows, S, rowsOf(keys), 3); // S = Q Kᵀ, dP = dO Vᵀ, dQ += dS K
@@ -156,8 +167,12 @@ export function flashBackwardTraffic(shape: TrafficShape, { tileQueries, tileKey
     count.read(rowsOf(keys) * S, rowsOf(keys) * S); // K, V
     for (const queries of cuts(T, tileQueries).filter((tile) => isSeen(tile, keys))) {
       const rows = rowsOf(queries);
-      count.read(rows * S, rows * S, rows, rows); // Q, dO, L, D
+      readQueries(rows);
       count.multiply(rows, S, rowsOf(keys), 4); // S, dP, dV += Pᵀ dO, dK += dSᵀ Q
+      if (passes === 2) continue;
+      count.read(rows * S);
+      count.multiply(rows, S, rowsOf(keys)); // dQ += dS K
+      count.write(rows * S);
     }
     count.write(rowsOf(keys) * S, rowsOf(keys) * S); // dK, dV
   }
