@@ -83,17 +83,18 @@ function repeatHeads(x: Tensor4D, heads: number): Tensor4D {
 const TILES = { tileQueries: 64, tileKeys: 64 };
 
 /**
- * The attention of a model out of the reader's passes; the library stands in for a missing one. What tiles cannot do (a bias,
- * weights that are dropped, more queries than keys) is left to `other`.
+ * The attention of a model out of the reader's passes; the library stands in for a missing one. What the exercises leave out
+ * (any other option, more queries than keys, values of another size) is left to `other`.
  */
 function attentionFrom(
   { flashForward = blockwiseForward, flashBackward = blockwiseBackward }: FlashParts,
   other: AttentionFunction,
 ) {
   return ((q, k, v, options) => {
-    const { causal = false, scale, bias, dropout } = options;
+    const { causal = false, scale, ...more } = options;
     const [, heads, T, S] = q.shape;
-    if (bias || dropout || T > k.shape[2] || v.shape[3] !== S) return other(q, k, v, options);
+    const asksMore = Object.values(more).some((option) => option !== undefined);
+    if (asksMore || T > k.shape[2] || v.shape[3] !== S) return other(q, k, v, options);
     const tiles = { ...TILES, causal };
     // The reader's function divides by √S by itself.
     const scaled = scale === undefined ? q : q.mul<Tensor4D>(scale * Math.sqrt(S));
