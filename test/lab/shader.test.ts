@@ -3,7 +3,8 @@
  * The GPU is the software one where there is none.
  */
 import { spawnSync } from 'node:child_process';
-import { runShader, ShaderError, type ShaderFailure } from 'lab';
+import { join } from 'node:path';
+import { projectRoot, runShader, ShaderError, type ShaderFailure } from 'lab';
 import { describe, expect, it } from 'vitest';
 
 const double = (statement = 'result[i] = 2.0 * given[i];'): string => `
@@ -98,6 +99,18 @@ describe.runIf(process.platform === 'linux' && process.arch === 'x64')('runShade
       timeout: 30_000,
     });
     expect([status, stdout.trim()]).toEqual([0, '8']);
+  });
+
+  it('works in a process that was started by one with a software GPU', () => {
+    const program = `
+      import { runShader } from 'lab';
+      const job = { inputs: [new Float32Array(8)], outputs: [8], workgroups: [2] };
+      console.log((await runShader(${JSON.stringify(double('result[i] = 3.0;'))}, job)).outputs[0][0]);`;
+    const driver = join(projectRoot(), '.lab', 'swiftshader', 'vk_swiftshader_icd.json');
+    const env = { ...process.env, VK_ICD_FILENAMES: driver, LAB_SOFTWARE_GPU: '1' };
+    const options = { encoding: 'utf8', env, timeout: 30_000 } as const;
+    const { status, stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', program], options);
+    expect([status, stdout.trim()]).toEqual([0, '3']);
   });
 
   it('says what to do where there is no WebGPU', () => {

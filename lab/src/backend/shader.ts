@@ -83,6 +83,7 @@ export function runShader(code: string, job: ShaderJob): Promise<ShaderResult> {
 }
 
 async function runNow(code: string, { inputs, outputs, workgroups, limitMs = 10_000 }: ShaderJob): Promise<ShaderResult> {
+  if (helper?.child.connected === false) helper = undefined; // it died while nobody asked it anything
   helper ??= await start();
   const { child, device } = helper;
   const reply = await answer(child, limitMs, () => child.send({ code, inputs, outputs, workgroups } satisfies ShaderTask));
@@ -133,6 +134,7 @@ function answer(child: ChildProcess, limitMs: number, ask?: () => void): Promise
     const end = (outcome: Outcome): void => {
       clearTimeout(timer);
       child.removeAllListeners();
+      child.on('error', () => {}); // whatever comes now, nobody waits for it
       child.unref();
       child.channel?.unref();
       if (outcome.kind === 'late' || outcome.kind === 'died') {
