@@ -4,7 +4,18 @@
  * exchanged. No two sizes are equal, and tiles never divide the lengths.
  */
 import { afterEach, beforeAll, beforeEach, describe, it } from 'vitest';
-import { Diagnosis, expectClose, lessonShader, Random, runShader, ShaderError, startBackend, tf, type Hints } from 'lab';
+import {
+  Diagnosis,
+  expectClose,
+  LabError,
+  lessonShader,
+  Random,
+  runShader,
+  ShaderError,
+  startBackend,
+  tf,
+  type Hints,
+} from 'lab';
 import {
   absorbKey,
   flashBackward,
@@ -995,7 +1006,7 @@ describe('5.7 on the GPU', () => {
         unavailable: undefined,
       };
       const id = error instanceof ShaderError ? ids[error.reason] : undefined;
-      if (id === undefined) throw error;
+      if (id === undefined) throw error instanceof ShaderError ? new LabError(error.message) : error;
       const diagnosis = new Diagnosis(id, (error as Error).message);
       if (id === 'never-ends') hung = diagnosis;
       throw diagnosis;
