@@ -6,6 +6,7 @@ export { GpuGuard, gpuGuardOf } from './gpu-guard.ts';
 export * from './hooks.ts';
 export * from './inspect.ts';
 export * from './kernel-calls.ts';
+export { runShader, ShaderError, type ShaderFailure, type ShaderJob, type ShaderMessage, type ShaderResult } from './shader.ts';
 export * from './start.ts';
 export * from './tf.ts';
 export { wasmHeap, type HeapUsage, type WasmBackend, type WasmHeap, type WasmModule } from './wasm.ts';

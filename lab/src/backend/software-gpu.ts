@@ -92,7 +92,13 @@ function preload(library: string): void {
  * An explicit VK_ICD_FILENAMES is left alone: whoever set it knows better.
  */
 export function useSoftwareGpu(): void {
-  if (process.env['VK_ICD_FILENAMES']) return;
+  const given = process.env['VK_ICD_FILENAMES'];
+  if (given) {
+    // By a process with a software GPU that started this one: the loader lies beside the driver.
+    const loader = join(dirname(given), LOADER);
+    if (!hasVulkanLoader() && existsSync(loader)) preload(loader);
+    return;
+  }
   if (process.platform !== 'linux' || process.arch !== 'x64') {
     throw new Unavailable('the software GPU is there for Linux on x64 only; set VK_ICD_FILENAMES to a driver of your own');
   }

@@ -52,7 +52,7 @@ const DAWN_OPTIONS = [
 const kept: Gpu[] = [];
 
 /** Loads Dawn and puts WebGPU's names where TensorFlow.js looks for them. */
-async function loadDawn(): Promise<Gpu> {
+export async function loadDawn(): Promise<Gpu> {
   const { create, globals } = await import('webgpu').catch((error: unknown) => {
     throw new Unavailable(`the npm package webgpu cannot be loaded (${firstLine(messageOf(error))})`);
   });
@@ -63,7 +63,7 @@ async function loadDawn(): Promise<Gpu> {
   return gpu;
 }
 
-async function findAdapter(gpu: Gpu, softwareGpu: boolean): Promise<{ adapter: Adapter; name: string; software: boolean }> {
+export async function findAdapter(gpu: Gpu, softwareGpu: boolean): Promise<{ adapter: Adapter; name: string; software: boolean }> {
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' }).catch(() => null);
   if (!adapter) throw new Unavailable(NO_GPU);
   const { vendor, architecture, device, description } = adapter.info;

@@ -11,4 +11,5 @@ export * from './save.ts';
 export * from './segmentations.ts';
 export * from './show.ts';
 export { renderSvg } from './svg.ts';
+export * from './tile-map.ts';
 export * from './tokens.ts';

@@ -10,11 +10,17 @@ import { hasAttentionKernel, runAttentionKernel } from './kernel.ts';
 import { attentionProblem, firstKeys, type AttentionProblem, type FusedAttentionOptions } from './problem.ts';
 import { attentionReference } from './reference.ts';
 
+export * from './blockwise.ts';
 export { dropoutFactors, rowHash, weightHash, type AttentionDropout } from './dropout.ts';
 export * from './kernel.ts';
+export * from './lesson.wgsl.ts';
 export * from './mask-rule.ts';
+export * from './online-softmax.ts';
 export * from './problem.ts';
 export { attentionReference, distances } from './reference.ts';
+export * from './shader-text.ts';
+export * from './tile-map.ts';
+export * from './traffic.ts';
 export { WasmAttention } from './wasm.ts';
 export { WebGpuAttention } from './webgpu.ts';
 
