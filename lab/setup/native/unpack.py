@@ -13,7 +13,7 @@ def requirements(wheel, extra):
     with zipfile.ZipFile(wheel) as archive:
         name = next(n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
         metadata = archive.read(name).decode()
-    pattern = rf"^Requires-Dist: ([^;]+);.*extra == [\"']{re.escape(extra)}[\"']"
+    pattern = rf"^Requires-Dist: ([^;\n]+);.*extra == [\"']{re.escape(extra)}[\"']"
     return [match.group(1).strip() for match in re.finditer(pattern, metadata, re.MULTILINE)]
 
 

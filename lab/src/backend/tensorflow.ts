@@ -66,7 +66,7 @@ function preloadCuda(bindingFolder: string): void {
 
 /** Read by TensorFlow when it is loaded. */
 function settings(threads: number): void {
-  process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '2'; // TensorFlow writes its own start-up to stderr below that
+  process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '3'; // what goes wrong is thrown as well; what it tells besides has no place in a notebook
   process.env['TF_NUM_INTRAOP_THREADS'] ??= String(threads);
   process.env['TF_NUM_INTEROP_THREADS'] ??= '1'; // one operation at a time is all that tfjs-node asks for
 }
@@ -98,7 +98,8 @@ export const tensorflow: Backend = {
     const { isUsingGpuDevice, binding } = tf.backend() as unknown as NodeBackend;
     await installKernels({ name: 'tensorflow', threads });
     const count = Number(process.env['TF_NUM_INTRAOP_THREADS']);
-    const where = isUsingGpuDevice ? 'CUDA' : `${count === 1 ? '1 thread' : `${count} threads`} (TensorFlow sees no CUDA GPU)`;
+    const why = cudaLibraries(folder).length > 0 ? '; TF_CPP_MIN_LOG_LEVEL=0 shows why' : '';
+    const where = isUsingGpuDevice ? 'CUDA' : `${count === 1 ? '1 thread' : `${count} threads`} (TensorFlow sees no CUDA GPU${why})`;
     return {
       device: `TensorFlow ${binding.TF_Version}, ${where}`,
       threads: count,

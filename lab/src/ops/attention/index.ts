@@ -9,8 +9,10 @@ import { withGradient } from '../with-gradient.ts';
 import { hasAttentionKernel, runAttentionKernel } from './kernel.ts';
 import { attentionProblem, type AttentionProblem, type FusedAttentionOptions } from './problem.ts';
 import { attentionReference } from './reference.ts';
+import './tensorflow.ts';
 
 export { dropoutFactors, rowHash, weightHash, type AttentionDropout } from './dropout.ts';
+export { BlockwiseAttention, type BlockwiseOptions } from './blockwise.ts';
 export * from './kernel.ts';
 export * from './mask-rule.ts';
 export * from './problem.ts';
