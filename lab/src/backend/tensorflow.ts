@@ -71,21 +71,19 @@ function settings(threads: number): void {
   process.env['TF_NUM_INTEROP_THREADS'] ??= '1'; // one operation at a time is all that tfjs-node asks for
 }
 
-/** tfjs-node calls functions that Node 23 took away. */
-function restoreUtilFunctions(): void {
-  const util = nodeUtil as unknown as Record<string, unknown>;
-  util['isNullOrUndefined'] ??= (value: unknown): boolean => value === null || value === undefined;
-  util['isArray'] ??= Array.isArray;
-  util['isString'] ??= (value: unknown): boolean => typeof value === 'string';
-  util['isNumber'] ??= (value: unknown): boolean => typeof value === 'number';
-  util['isUndefined'] ??= (value: unknown): boolean => value === undefined;
+/** tfjs-node calls functions that Node 22 warns of and Node 23 took away. */
+function replaceUtilFunctions(): void {
+  Object.assign(nodeUtil, {
+    isNullOrUndefined: (value: unknown): boolean => value === null || value === undefined,
+    isArray: Array.isArray,
+  });
 }
 
 export const tensorflow: Backend = {
   name: 'tensorflow',
   async launch({ threads }: LaunchOptions): Promise<RunningBackend> {
     const folder = requireBinding();
-    restoreUtilFunctions();
+    replaceUtilFunctions();
     settings(threads);
     preloadCuda(folder);
     preload(join(folder, 'quiet-start.so')); // the stock binding has none
