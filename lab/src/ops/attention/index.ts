@@ -12,7 +12,7 @@ import { attentionReference } from './reference.ts';
 import './tensorflow.ts';
 
 export { dropoutFactors, rowHash, weightHash, type AttentionDropout } from './dropout.ts';
-export { BlockwiseAttention, type BlockwiseOptions } from './blockwise.ts';
+export { BlockwiseAttention, type BlockwiseOptions } from './row-blocks.ts';
 export * from './kernel.ts';
 export * from './mask-rule.ts';
 export * from './problem.ts';

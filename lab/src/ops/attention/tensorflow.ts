@@ -2,7 +2,7 @@
  * @file Attention on TensorFlow, which has no operation for it: block by block, from its own products.
  */
 import { onBackendStart } from '../../backend/index.ts';
-import { BlockwiseAttention } from './blockwise.ts';
+import { BlockwiseAttention } from './row-blocks.ts';
 import { ATTENTION_KERNELS, registerAttentionKernel } from './kernel.ts';
 
 /** Below 64 MiB of scores the plain path keeps them and need not make them again: a third less time. */
