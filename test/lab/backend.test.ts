@@ -4,6 +4,7 @@
 import { spawnSync } from 'node:child_process';
 import { afterEach, describe, expect, it } from 'vitest';
 import { currentDevice, inspectBackends, startBackend, stopBackend, tf, wasmHeap } from 'lab';
+import { hasTensorFlow } from './tensorflow.ts';
 
 interface Ending {
   readonly status: number | null;
@@ -63,7 +64,7 @@ describe('startBackend', () => {
   it('says why one cannot start and what to do', () => {
     const { status, error } = program('await lab.startBackend();', { LAB_BACKEND: 'tensorflow', LAB_THREADS: '' });
     if (status === 0) return; // a machine that has TensorFlow
-    expect(error).toMatch(/LabError: The backend 'tensorflow' cannot start: .+; npm (rebuild|install) @tensorflow\/tfjs-node-gpu/);
+    expect(error).toMatch(/LabError: The backend 'tensorflow' cannot start: .+; npm (run native|install @tensorflow\/tfjs-node-gpu)/);
   });
 
   it('keeps the running backend when the wish is refused', async () => {
@@ -91,6 +92,7 @@ describe('the process ends by itself', () => {
   const backends: [string, Record<string, string>][] = [
     ['wasm', {}],
     ['cpu', {}],
+    ...(hasTensorFlow() ? [['tensorflow', {}] as [string, Record<string, string>]] : []),
     ...(linuxX64 ? [['webgpu', { LAB_SOFTWARE_GPU: '1' }] as [string, Record<string, string>]] : []),
   ];
 

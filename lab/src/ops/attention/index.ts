@@ -9,9 +9,11 @@ import { withGradient } from '../with-gradient.ts';
 import { hasAttentionKernel, runAttentionKernel } from './kernel.ts';
 import { attentionProblem, firstKeys, type AttentionProblem, type FusedAttentionOptions } from './problem.ts';
 import { attentionReference } from './reference.ts';
+import './tensorflow.ts';
 
 export * from './blockwise.ts';
 export { dropoutFactors, rowHash, weightHash, type AttentionDropout } from './dropout.ts';
+export { BlockwiseAttention, type BlockwiseOptions } from './row-blocks.ts';
 export * from './kernel.ts';
 export * from './lesson.wgsl.ts';
 export * from './mask-rule.ts';

@@ -8,6 +8,7 @@ import { invariant } from '../../base/index.ts';
 import { fusedKernel } from '../fused.ts';
 import { oneHotRows } from '../one-hot.ts';
 import { withGradient } from '../with-gradient.ts';
+import './tensorflow.ts';
 import './wasm.ts';
 import './webgpu.ts';
 

@@ -7,6 +7,7 @@ import { tf, type Tensor, type Tensor1D, type Tensor2D } from '../../backend/ind
 import { invariant } from '../../base/index.ts';
 import { fusedKernel } from '../fused.ts';
 import { sumOverRows, withGradient } from '../with-gradient.ts';
+import './tensorflow.ts';
 import './wasm.ts';
 import './webgpu.ts';
 
