@@ -8,7 +8,7 @@ import {
   type AttentionFunction,
   attentionProblem,
   attentionReference,
-  BlockwiseAttention,
+  RowBlockAttention,
   fusedAttention,
   hasAttentionKernel,
   Random,
@@ -238,7 +238,7 @@ describe.each(Object.entries(runners))('fused attention on %s', (_name, { backen
   let unregister = (): void => {};
   beforeAll(async () => {
     await startBackend({ backend, threads: 2, softwareGpu: true });
-    if (blockwise) unregister = registerAttentionKernel(backend, new BlockwiseAttention({ blockScores: 300 }));
+    if (blockwise) unregister = registerAttentionKernel(backend, new RowBlockAttention({ blockScores: 300 }));
     tf.engine().startScope();
   });
   afterAll(async () => {

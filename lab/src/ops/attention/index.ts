@@ -13,7 +13,7 @@ import './tensorflow.ts';
 
 export * from './blockwise.ts';
 export { dropoutFactors, rowHash, weightHash, type AttentionDropout } from './dropout.ts';
-export { BlockwiseAttention, type BlockwiseOptions } from './row-blocks.ts';
+export { RowBlockAttention, type RowBlockOptions } from './row-blocks.ts';
 export * from './kernel.ts';
 export * from './lesson.wgsl.ts';
 export * from './mask-rule.ts';

@@ -10,7 +10,7 @@ import { dropoutThreshold, rowHash, weightHash } from './dropout.ts';
 import type { AttentionGradientInputs, AttentionInputs, AttentionKernel } from './kernel.ts';
 import { HIDDEN_BELOW, type AttentionProblem } from './problem.ts';
 
-export interface BlockwiseOptions {
+export interface RowBlockOptions {
   /** What has fewer scores than this is left to the plain path, which keeps them and is faster (default 0). */
   readonly leastScores?: number;
   /** The most scores of one block (default 4 million: 16 MiB). */
@@ -33,11 +33,11 @@ interface Scores {
   readonly slope: Tensor4D | null;
 }
 
-export class BlockwiseAttention implements AttentionKernel {
+export class RowBlockAttention implements AttentionKernel {
   readonly #leastScores: number;
   readonly #blockScores: number;
 
-  constructor({ leastScores = 0, blockScores = 2 ** 22 }: BlockwiseOptions = {}) {
+  constructor({ leastScores = 0, blockScores = 2 ** 22 }: RowBlockOptions = {}) {
     this.#leastScores = leastScores;
     this.#blockScores = blockScores;
   }
