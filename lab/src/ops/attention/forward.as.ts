@@ -39,12 +39,21 @@ function packTile(head: i32, start: i32, count: i32): void {
 /** m and l of a row of the block */
 @inline export function rowState(row: i32): usize { return element(rowNumbers(), 2 * row); }
 
+/** Whether a row holds NaN, which a maximum overlooks, over [from, to), multiples of eight. */
+function hasNaN(row: usize, from: i32, to: i32): bool {
+  for (let j = from; j < to; j += 4) {
+    const x = v128.load(element(row, j));
+    if (v128.any_true(f32x4.ne(x, x))) return true;
+  }
+  return false;
+}
+
 /** One row's scores become weights relative to its maximum so far; what was summed before is brought down to the new maximum. */
 @inline function weighSeen(cut: bool, row: i32, line: usize, o: usize, from: i32, to: i32, scale: f32): void {
   hideEnds(line, from, to);
   const first = from & ~7, end = (to + 7) & ~7, state = rowState(row);
   const before = f32.load(state), l = f32.load(state, 4), m = max(before, largestScore(line, first, end) * scale);
-  if (cut && m <= HIDDEN) {
+  if (cut && m <= HIDDEN && !hasNaN(line, first, end)) {
     fill(line, first, end, 0); // a bias hides them all
     return;
   }
