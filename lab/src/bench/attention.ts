@@ -5,9 +5,9 @@
 import { currentDevice, tf, type Tensor, type Tensor4D } from '../backend/index.ts';
 import { attention, plainAttention } from '../attention/index.ts';
 import { measurePeak } from '../profile/index.ts';
-import { isSoftwareGpu, settled, shareOf, type BenchRow, type Times } from './measure.ts';
+import { isSoftwareGpu, shareOf, type BenchRow, type Times } from './measure.ts';
 import { runsOnGpu, TorchProcess } from './torch.ts';
-import { labCompetitor, takeTurns, torchCompetitor, TURNS, type Competitor } from './turns.ts';
+import { takeTurns, tensorCompetitor, torchCompetitor, TURNS, type Competitor } from './turns.ts';
 
 export interface BenchAttentionOptions {
   /** An interpreter that has PyTorch. */
@@ -105,12 +105,7 @@ async function runCase(run: Run, qkv: readonly Tensor4D[]): Promise<BenchRow[]> 
   const { name, backend, one, peak, python } = run;
   const { batch, heads, queries, keys = queries } = one;
   const pass = passes[name]!;
-  const labWay = (operation: Operation): Competitor =>
-    labCompetitor(async () => {
-      const results = pass.run(operation, qkv);
-      for (const result of results) await settled(result);
-      tf.dispose(results);
-    });
+  const labWay = (operation: Operation): Competitor => tensorCompetitor(() => pass.run(operation, qkv));
   const hasBaseline = 4 * batch * heads * queries * keys <= largestWeights(isSoftwareGpu());
   const kernels = python ? torchKernels() : [];
   const processes: TorchProcess[] = [];

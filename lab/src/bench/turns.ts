@@ -2,9 +2,9 @@
  * @file Several ways to do the same work, measured in turn, so that what else the machine does hits all of them.
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import { currentDevice, wasmHeap } from '../backend/index.ts';
+import { currentDevice, tf, wasmHeap, type Tensor } from '../backend/index.ts';
 import { profile } from '../profile/index.ts';
-import { timesOf, type Times } from './measure.ts';
+import { settled, timesOf, type Times } from './measure.ts';
 import type { TorchProcess } from './torch.ts';
 
 /** One way; a step does the work once. */
@@ -44,6 +44,15 @@ export function labCompetitor(run: () => Promise<void>): Competitor {
       return usage.peak;
     },
   };
+}
+
+/** The same for work that gives tensors: they are waited for and disposed of. */
+export function tensorCompetitor(run: () => Tensor[]): Competitor {
+  return labCompetitor(async () => {
+    const results = run();
+    for (const result of results) await settled(result);
+    tf.dispose(results);
+  });
 }
 
 /** PyTorch's. */
