@@ -26,7 +26,7 @@ const steps = [
   {
     name: 'kernels',
     inputs: ['lab/setup/kernels.mjs', 'node_modules/assemblyscript/package.json'],
-    reads: (file) => file.endsWith('.as.ts') || file.endsWith('/operations.ts'),
+    reads: (file) => file.endsWith('.as.ts') || file.endsWith('/operations.ts') || file.endsWith('/shared.ts'),
     outputs: ['relaxed-wide', 'relaxed', 'simd'].flatMap((flavour) =>
       ['', '-unshared'].map((memory) => `ops/wasm/kernels-${flavour}${memory}.wasm`),
     ),

@@ -6,6 +6,7 @@
 import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { restoreBinding } from './native/binding.mjs';
 import { findProgram, lastLines, capture, mustRun, onWindows, root } from './processes.mjs';
 import { SetupError, step } from './steps.mjs';
 
@@ -51,7 +52,7 @@ function packagesAreInstalled() {
 }
 
 /** @returns {readonly string[]} the command that runs npm */
-function npmCommand() {
+export function npmCommand() {
   // Under `npm start` npm says where it lives; a bare `node lab/setup/start.mjs` takes it from the PATH.
   const own = process.env['npm_execpath'];
   if (own?.endsWith('.js')) return [process.execPath, own];
@@ -82,6 +83,7 @@ export async function installPackages() {
     ),
   );
   rmSync(unfinished);
+  if (restoreBinding()) console.error('✓ The native part of TensorFlow is in its place again');
 }
 
 /**

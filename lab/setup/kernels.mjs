@@ -64,6 +64,17 @@ export const COLUMNS: i32 = ${columns};
 }
 ${body('tileSet', zeros.join('\n  '))}
 ${body('tileAdd', ['let from = c;', ...loads].join('\n  '))}
+/** x := x / 2 + 1 for as many numbers as the tile has, in registers: no product can be faster. They are written to \`to\`. */
+export function multiplyAddTurns(turns: i32, to: usize): void {
+  f32.store(to, 0.5);
+  f32.store(to, 1, 4);
+  const half = v128.load32_splat(to), one = v128.load32_splat(to, 4);
+  ${zeros.join('\n  ')}
+  for (let turn = turns; turn > 0; --turn) {
+    ${each((i, j) => `${sum(i, j)} = multiplyAdd(${sum(i, j)}, half, one);`).join('\n    ')}
+  }
+  ${each((i, j) => `v128.store(to, ${sum(i, j)}, ${16 * (i * vectors.length + j)});`).join('\n  ')}
+}
 `;
 }
 

@@ -3,11 +3,15 @@ import {
   alibiBias,
   alibiSlopes,
   attention,
+  type AttentionFunction,
+  type AttentionOptions,
+  attentionReference,
   attentionWeights,
   causalMask,
   ContiguousKVCache,
   mergeHeads,
   MultiHeadAttention,
+  plainAttention,
   Random,
   rotaryEmbedding,
   splitHeads,
@@ -80,10 +84,45 @@ onEveryBackend(() => {
         0,
       );
     });
-    it('has weights that sum to one, in rows that are wholly masked too', async () => {
+    it('has weights that sum to one, or to zero for a query that sees nothing', async () => {
       const weights = attentionWeights(normal(2, 4, 5, 3), normal(2, 2, 2, 3), { causal: true });
       expect(weights.shape).toEqual([2, 4, 5, 2]);
-      await expectNear(weights.sum(-1), tf.ones([2, 4, 5]), 1e-6);
+      await expectNear(weights.sum(-1), tf.tensor([0, 0, 0, 1, 1]).tile([8]).reshape([2, 4, 5]), 1e-6);
+    });
+    it('means the same by every option, in plain operations and on the kernels', async () => {
+      const documents = { queries: [[0, 4, 9], [0, 6]] };
+      const hiding = tf.tensor2d(Array.from({ length: 81 }, (_, i) => (i < 9 || i % 9 === 4 ? -Infinity : i / 81)), [9, 9]);
+      const options: AttentionOptions[] = [
+        { causal: true, window: { left: 2 } },
+        { documents, causal: true, alibiSlopes: [0.5, 0.1, 0.2, 0.3] },
+        { softCap: 0.5, scale: 2 },
+        { alibiSlopes: [0.5, 0.1, 0.2, 0.3], bias: normal<Tensor>(4, 1, 9) },
+        { bias: hiding },
+        { bias: hiding, causal: true },
+        { dropout: { rate: 0.3, seed: 77 } },
+      ];
+      const inputs = [normal(2, 4, 9, 6), normal(2, 2, 9, 6), normal(2, 2, 9, 6)];
+      const upstream = normal(2, 4, 9, 6);
+      for (const asked of options) {
+        const results = (compute: AttentionFunction): Tensor[] => {
+          const run = (...[q, k, v]: Tensor[]): Tensor => compute(q as Tensor4D, k as Tensor4D, v as Tensor4D, asked);
+          const { value, grads } = tf.valueAndGrads(run)(inputs, upstream);
+          return [value, ...grads];
+        };
+        const reference = results(attentionReference);
+        for (const compute of [attention, plainAttention]) {
+          const what = Object.keys(asked).join();
+          for (const [i, result] of results(compute).entries()) await expectNear(result, reference[i]!, 1e-5, what);
+        }
+      }
+    });
+    it('gives zeros to queries that see nothing, when there are more of them than keys, and no gradient', async () => {
+      const [q, k, v] = [normal<Tensor4D>(1, 2, 5, 4), normal<Tensor4D>(1, 2, 3, 4), normal<Tensor4D>(1, 2, 3, 4)];
+      for (const compute of [attention, plainAttention]) {
+        const blind = (x: Tensor) => (x as Tensor4D).slice([0, 0, 0, 0], [1, 2, 2, 4]);
+        await expectNear(blind(compute(q, k, v, { causal: true })), tf.zeros([1, 2, 2, 4]), 0);
+        await expectNear(blind(tf.grad((x) => compute(x as Tensor4D, k, v, { causal: true }))(q)), tf.zeros([1, 2, 2, 4]), 0);
+      }
     });
     it('adds a bias and multiplies by a scale', async () => {
       const [q, k, v, bias] = [
@@ -230,6 +269,70 @@ onEveryBackend(() => {
       expect(seen).toEqual([[2, 3, 5, 4], [2, 1, 5, 4], { causal: true }]);
       layer.dispose();
     });
+    it('hands over a window, a soft cap, packed documents, and ALiBi as slopes to whom takes them', () => {
+      const seen: AttentionOptions[] = [];
+      const watch = (takesSlopes: boolean): AttentionFunction =>
+        Object.assign(
+          (...[q, k, v, options]: Parameters<AttentionFunction>) => {
+            seen.push(options);
+            return attention(q, k, v, options);
+          },
+          { takesSlopes },
+        );
+      const options = { width: 8, heads: 2, slidingWindow: 3, softCap: 5, position: { bias: alibiBias, slopes: alibiSlopes } };
+      const documents = { queries: [[0, 2, 5]] };
+      for (const takesSlopes of [true, false]) {
+        const layer = new MultiHeadAttention({ ...options, compute: watch(takesSlopes) });
+        layer.forward(normal(1, 5, 8), { documents });
+        layer.dispose();
+      }
+      const common = { causal: true, window: { left: 2 }, softCap: 5, documents };
+      expect(seen[0]).toEqual({ ...common, alibiSlopes: alibiSlopes(2) });
+      expect(seen[1]).toMatchObject(common);
+      expect(seen[1]!.bias!.shape).toEqual([2, 5, 5]);
+      expect(seen[1]).not.toHaveProperty('alibiSlopes');
+      const both = new MultiHeadAttention({ width: 8, heads: 2, causal: false, slidingWindow: 2, compute: watch(true) });
+      both.forward(normal(1, 5, 8));
+      expect(seen[2]).toEqual({ causal: false, window: { left: 1, right: 1 } });
+      both.dispose();
+    });
+    it('gives packed documents what each gets alone', async () => {
+      const layer = new MultiHeadAttention({ width: 12, heads: 3, std: 0.5 });
+      const x = normal<Tensor3D>(1, 7, 12);
+      const [first, rest] = tf.split(x, [3, 4], 1) as [Tensor3D, Tensor3D];
+      const apart = tf.concat([layer.forward(first), layer.forward(rest)], 1);
+      await expectNear(layer.forward(x, { documents: { queries: [[0, 3, 7]] } }), apart, 1e-5);
+      const cache = new ContiguousKVCache();
+      expect(() => layer.forward(x, { cache, documents: { queries: [[0, 7]] } })).toThrow('do not go together');
+      layer.dispose();
+    });
+    it('goes the same way with a sliding window, piece by piece', async () => {
+      const layer = new MultiHeadAttention({ width: 12, heads: 3, std: 0.5, slidingWindow: 3 });
+      const x = normal<Tensor3D>(1, 7, 12);
+      const cache = new ContiguousKVCache();
+      const parts = (tf.split(x, [4, 1, 2], 1) as Tensor3D[]).map((part) => {
+        const y = layer.forward(part, { cache });
+        cache.advance(part.shape[1]);
+        return y;
+      });
+      await expectNear(tf.concat(parts, 1), layer.forward(x), 1e-5);
+      // The last token sees the last three: it does not know of the first four.
+      const tail = layer.forward(x.slice([0, 4, 0], [1, 3, 12])).slice([0, 2, 0], [1, 1, 12]);
+      await expectNear(layer.forward(x).slice([0, 6, 0], [1, 1, 12]), tail, 1e-5);
+      cache.dispose();
+      layer.dispose();
+    });
+    it('forgets the same weights on the kernels as in plain operations, and others at each call', async () => {
+      const make = (compute: AttentionFunction) =>
+        new MultiHeadAttention({ width: 12, heads: 3, dropout: 0.4, std: 0.5, random: 9, compute });
+      const layers = [make(attention), make(plainAttention)];
+      const x = normal<Tensor3D>(2, 5, 12);
+      const [fused, plain] = layers.map((layer) => [layer.forward(x), layer.forward(x)]);
+      await expectNear(fused![0]!, plain![0]!, 1e-5);
+      await expectNear(fused![1]!, plain![1]!, 1e-5);
+      expect(relativeError(await fused![0]!.data(), await fused![1]!.data())).toBeGreaterThan(0.01);
+      for (const layer of layers) layer.dispose();
+    });
     it('drops attention weights in training alone, by the seed', async () => {
       const layer = new MultiHeadAttention({ width: 12, heads: 3, dropout: 0.5, std: 0.5, random: 4 });
       const same = new MultiHeadAttention({ width: 12, heads: 3, dropout: 0.5, std: 0.5, random: 4 });
@@ -241,6 +344,7 @@ onEveryBackend(() => {
       for (const module of [layer, same]) module.dispose();
     });
     it('refuses heads that do not fit', () => {
+      expect(() => new MultiHeadAttention({ width: 12, heads: 4, slidingWindow: 0 })).toThrow('slidingWindow must be a positive');
       expect(() => new MultiHeadAttention({ width: 10, heads: 4 })).toThrow('width 10 is not a multiple of 4 heads');
       expect(() => new MultiHeadAttention({ width: 12, heads: 4, keyValueHeads: 3 })).toThrow(
         'heads must be a multiple of keyValueHeads, got 4 heads and 3',

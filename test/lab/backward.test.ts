@@ -1,5 +1,19 @@
 /** @file The lab's own way back through the tape gives TensorFlow.js's gradients, and holds less on the way. */
-import { Random, residual, startBackend, tf, valueAndGradients, wasmHeap, withGradient, type Scalar, type Tensor, type Variable } from 'lab';
+import {
+  geluMLP,
+  layerNorm,
+  linear,
+  Random,
+  residual,
+  startBackend,
+  tf,
+  valueAndGradients,
+  wasmHeap,
+  withGradient,
+  type Scalar,
+  type Tensor,
+  type Variable,
+} from 'lab';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { expectNear, onEveryBackend } from './core-fixture.ts';
 
@@ -62,6 +76,89 @@ onEveryBackend(() => {
     const x = variable(3);
     const inner = (): Scalar => valueAndGradients(() => x.square().sum<Scalar>(), [x]).value;
     expect(() => tf.variableGrads(inner, [x])).toThrow(/while another gradient/);
+  });
+});
+
+/** A model of which only the last two biases are trained, as in fine-tuning; the sizes tell its matrices apart. */
+const layers = () => ({
+  up: { weight: variable(12, 8) as never, bias: variable(12) as never },
+  down: { weight: variable(8, 12) as never, bias: variable(8) as never },
+  middle: { weight: variable(8, 8) as never, bias: variable(8) as never },
+  adapter: variable(8),
+});
+
+onEveryBackend(() => {
+  /** The shapes of what the operations make in a run. */
+  async function shapesIn(run: () => Scalar, variables: readonly Variable[]): Promise<string[]> {
+    const { kernels } = await tf.profile(() => {
+      const { value, gradients } = valueAndGradients(run, variables);
+      return [value, ...gradients.values()] as never;
+    });
+    const made = kernels.filter(({ name }) => name !== 'Identity'); // a second handle on the same tensor
+    return made.flatMap(({ outputShapes }) => outputShapes.map((shape) => `${shape}`));
+  }
+
+  it('computes no gradient of frozen weights, and those of the others as if none were frozen', async () => {
+    const { up, down, middle, adapter } = layers();
+    const x = tf.tensor(random.normals(5 * 8), [5, 8]);
+    const model = (): Scalar => {
+      const first = tf.add(linear(x, middle.weight, middle.bias), adapter);
+      const second = linear(geluMLP(first, up, down), middle.weight, middle.bias);
+      return layerNorm(second, middle.bias, null).square().mean<Scalar>();
+    };
+    const all: Variable[] = [adapter, ...[up, down, middle].flatMap(({ weight, bias }): Variable[] => [weight, bias])];
+    const expected = valueAndGradients(model, all).gradients;
+    expect(expected.size).toBe(7);
+    // Every subset of seven variables that a bit mask names, some of them.
+    for (const subset of [1, 2, 4, 8, 16, 32, 64, 3, 6, 12, 24, 48, 96, 85, 42, 126]) {
+      const chosen = all.filter((_, i) => subset & (1 << i));
+      const { gradients } = valueAndGradients(model, chosen);
+      expect([...gradients.keys()]).toEqual(chosen);
+      for (const of of chosen) await expectNear(gradients.get(of)!, expected.get(of)!, 1e-5, `${subset}: ${of.shape}`);
+    }
+    const matrices = async (variables: readonly Variable[]): Promise<number> =>
+      (await shapesIn(model, variables)).filter((shape) => ['12,8', '8,12', '8,8'].includes(shape)).length;
+    expect(await matrices([adapter])).toBe(0);
+    expect(await matrices([adapter, up.weight])).toBe(1);
+    expect(await matrices(all)).toBeGreaterThanOrEqual(4);
+    // Nobody wants the gradient of what goes into the first layer.
+    const [first, input] = [variable(9, 7), tf.zeros([6, 7])];
+    const shapes = await shapesIn(() => linear(input, first as never).square().sum<Scalar>(), [first]);
+    expect(shapes).toContain('9,7');
+    expect(shapes).not.toContain('6,7');
+  });
+
+  it('keeps nothing for a layer that no variable comes before, and no input of a frozen one', () => {
+    const { middle, adapter } = layers();
+    const x = tf.zeros([100, 8]);
+    const rows = 4 * x.size;
+    const deep = (first: Tensor): Scalar => {
+      const bare = { weight: middle.weight as never, bias: null };
+      return Array.from({ length: 6 }).reduce<Tensor>((y) => linear(y, bare.weight), first).sum() as Scalar;
+    };
+    const heldWith = (run: () => Scalar, variables: readonly Variable[]): number => {
+      let held = 0;
+      const measured = (): Scalar => {
+        const before = tf.memory().numBytes;
+        const value = tf.tidy(run);
+        held = (tf.memory().numBytes - before) / rows;
+        return value;
+      };
+      tf.tidy(() => void valueAndGradients(measured, variables));
+      return held;
+    };
+    expect(heldWith(() => deep(tf.add(x, adapter)), [adapter, middle.weight])).toBeGreaterThan(5);
+    expect(heldWith(() => deep(tf.add(x, adapter)), [adapter])).toBeLessThan(3);
+    expect(heldWith(() => tf.add(deep(x), adapter.sum()), [adapter])).toBeLessThan(1.1); // what TensorFlow.js's sum keeps
+  });
+
+  it('gives a gradient within the function all that it asks for', async () => {
+    const { middle, adapter } = layers();
+    const x = tf.tensor(random.normals(16), [2, 8]);
+    const inner = (y: Tensor): Tensor => linear(y, middle.weight, middle.bias).square().sum();
+    const within = (): Scalar => tf.tidy(() => tf.add(tf.grad(inner)(x).sum(), adapter.sum())) as Scalar;
+    const { value } = valueAndGradients(within, [adapter]);
+    await expectNear(value, tf.add(tf.grad(inner)(x).sum(), adapter.sum()), 1e-6);
   });
 });
 

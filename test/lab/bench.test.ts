@@ -1,6 +1,15 @@
 /** @file What `npm run bench` prints: medians, baselines, and the yardstick's text. */
 import { describe, expect, it } from 'vitest';
-import { benchTrain, compare, formatTable, type BenchRow, SIZES, timesOf, yardstickTokens } from '../../lab/dist/bench/index.js';
+import {
+  benchTrain,
+  compare,
+  formatTable,
+  shareOf,
+  SIZES,
+  timesOf,
+  yardstickTokens,
+  type BenchRow,
+} from '../../lab/dist/bench/index.js';
 
 const row = (name: string, medianMs: number, more: Partial<BenchRow> = {}): BenchRow => ({
   name,
@@ -19,7 +28,24 @@ describe('bench', () => {
     const rows = [row('a', 10), row('b', 10, { baseline: 'PyTorch', ratio: 2 }), row('c', 10)];
     const compared = compare(rows, 'stock wasm', [row('a', 35), row('b', 70)]);
     expect(compared.map(({ baseline, ratio }) => [baseline, ratio])).toEqual([['stock wasm', 3.5], ['PyTorch', 2], [undefined, undefined]]);
+    const [peak] = compare([row('a', 10, { peakShare: 1 })], 'stock wasm', [row('a', 35)]);
+    expect(peak).not.toHaveProperty('baseline');
     expect(formatTable(compared)).toMatch(/a .* 2 +3\.50 × stock wasm\nb .* 2\.00 × PyTorch\nc /);
+  });
+
+  it('has a column only for what some row has to say', () => {
+    const plain = formatTable([row('a', 10)]).split('\n')[0]!.trim().split(/  +/);
+    expect(plain).toEqual(['shape', 'median ms', 'min', 'max', 'GFLOP/s', 'peak MiB']);
+    const full = [row('a', 10), row('b', 10, { gflops: 2, gbps: 30.4, tokensPerSecond: 5, peakShare: 0.256, roofShare: 0.5 })];
+    const [head, first, second] = formatTable(full).split('\n');
+    expect(head).toMatch(/max +tokens\/s +GFLOP\/s +GB\/s +of the peak +of the roof +peak MiB$/);
+    expect(second).toMatch(/10 +10 +10 +5\.0 +2\.0 +30 +26% +50% +2$/);
+    expect(first).toMatch(/10 +10 +10 +2$/);
+  });
+
+  it('knows the share of a peak only where there is one', () => {
+    expect(shareOf(2, 8e9)).toEqual({ peakShare: 0.25 });
+    expect(shareOf(2, undefined)).toEqual({});
   });
 
   it('makes targets that are the inputs one token later', () => {
@@ -32,6 +58,7 @@ describe('bench', () => {
   });
 
   it('names the sizes there are', async () => {
-    await expect(benchTrain('wasm', { size: 'huge' })).rejects.toThrow(/must be one of small, medium, gpt2-small, got 'huge'/);
+    const unknown = benchTrain('wasm', { size: 'huge' });
+    await expect(unknown).rejects.toThrow(/must be one of tiny, small, medium, gpt2-small, got 'huge'/);
   });
 });

@@ -89,6 +89,16 @@ describe('train', () => {
     expect(readdirSync(join(folder, 'killed'))).toEqual(['checkpoint.safetensors']);
   });
 
+  it('with --checkpoint learns the same, to the bit', async () => {
+    const options = [...small, '--layers', '3', '--steps', '6', '--dropout', '0.1'];
+    for (const [name, extra] of [['kept', []], ['again', ['--checkpoint', '2']]] as const) {
+      expect(lab('train', ...options, ...extra, '--out', inFolder(name)).status).toBe(0);
+    }
+    const [kept, again] = [await loadCheckpoint(checkpoint('kept')), await loadCheckpoint(checkpoint('again'))];
+    expect(again.configuration['checkpoint']).toBe(2);
+    expect(essence(again)).toEqual(essence(kept));
+  });
+
   it.skipIf(process.platform === 'win32')('interrupted with Ctrl-C, saves, says how to go on, and exits with 130', async () => {
     const child = spawn(process.execPath, [main, 'train', ...small, '--steps', '100000', '--out', inFolder('stopped')], {
       cwd: folder,
@@ -138,6 +148,9 @@ describe('bad input gets a sentence and exit status 2', () => {
     [['train', '--data', 'story.txt', '--heads', '3'], /width 128 is not a multiple of 3 heads/],
     [['train', '--data', 'story.txt', '--backend', 'abacus'], /There is no backend 'abacus'/],
     [['train', '--data', 'story.txt', '--threads', '0'], /threads must be a whole number/],
+    [['train', '--checkpoint', '0'], /--checkpoint takes a whole number, 1 or more; got 0/],
+    [['train', '--precision', 'half'], /--precision is float32 or mixed, got half/],
+    [['train', ...small, '--precision', 'mixed', '--out', 'mixed.safetensors'], /'mixed' is there on the webgpu backend alone; wasm would/],
     [['train', '--resume', '--fresh'], /contradict/],
     [['train', '--resume', '--out', 'never'], /There is no checkpoint .*never/],
     [['train', '--resume', '--out', 'broken.safetensors'], /broken.safetensors is not a valid safetensors file/],
@@ -147,6 +160,8 @@ describe('bad input gets a sentence and exit status 2', () => {
     [['data'], /Which text\? Texts: shakespeare/],
     [['data', 'hamlet'], /There is no text 'hamlet'/],
     [['data', 'shakespeare', '--from', 'story.txt'], /story.txt is not Tiny Shakespeare/],
+    [['bench', 'speed'], /which one\? attention, .*matmul, .*train, decode, ops, tokenizer\. Given: 'speed'/],
+    [['bench', 'ops', '--backend', 'abacus'], /There is no backend 'abacus'/],
   ];
   it.each(cases)('%j', (args, says) => {
     const { status, stderr } = lab(...args);
@@ -199,7 +214,7 @@ describe('bad input gets a sentence and exit status 2', () => {
 });
 
 describe('help', () => {
-  it.each(['train', 'sample', 'data'])('%s explains every option and shows examples', (name) => {
+  it.each(['train', 'sample', 'data', 'bench'])('%s explains every option and shows examples', (name) => {
     const { status, stdout } = lab(name, '--help');
     expect(status).toBe(0);
     expect(stdout).toMatch(new RegExp(`^npm run lab -- ${name} `));

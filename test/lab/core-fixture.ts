@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { startBackend, tf, type BackendName, type Tensor } from 'lab';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
+import { hasTensorFlow } from './tensorflow.ts';
 
 export interface FixtureTensor {
   readonly shape: number[];
@@ -47,9 +48,12 @@ export function relativeError(received: ArrayLike<number>, expected: ArrayLike<n
   return Math.sqrt(difference) / (Math.max(Math.sqrt(norm), floor) || 1);
 }
 
-/** The same tests on the backends that every machine has, in a scope that lets go of the tests' own tensors at the end. */
+/**
+ * The same tests on the backends that every machine has, and on TensorFlow where it is, in a scope that lets go of the tests'
+ * own tensors at the end.
+ */
 export function onEveryBackend(tests: (backend: BackendName) => void): void {
-  describe.each(['cpu', 'wasm'] as const)('on %s', (backend) => {
+  describe.each<BackendName>(['cpu', 'wasm', ...(hasTensorFlow() ? (['tensorflow'] as const) : [])])('on %s', (backend) => {
     beforeAll(async () => {
       await startBackend({ backend, threads: 2 });
       tf.engine().startScope();

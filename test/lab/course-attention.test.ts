@@ -49,7 +49,7 @@ const OPTIONS: Record<string, (H: number, T: number, U: number) => AttentionOpti
   causal: () => ({ causal: true }),
   'with a scale of its own': () => ({ causal: true, scale: 0.3 }),
   'with ALiBi': (H, T, U) => ({ causal: true, bias: alibiBias(H, T, U) }),
-  'with dropout': () => ({ causal: true, dropout: (weights) => weights.mul<tf.Tensor4D>(0.5).add(0.1) }),
+  'with dropout': () => ({ causal: true, dropout: { rate: 0.4, seed: 6 } }),
 };
 
 describe.each([[['3.1']], [['3.2']], [['3.7']], [['3.1', '3.2']], [['3.1', '3.7']], [['3.2', '3.7']], [['3.1', '3.2', '3.7']]])(
@@ -72,6 +72,14 @@ describe.each([[['3.1']], [['3.2']], [['3.7']], [['3.1', '3.2']], [['3.1', '3.7'
         const expected = gradients(attention);
         for (const [i, gradient] of gradients(compute).entries()) await expectClose(gradient, expected[i]);
       }
+    });
+
+    it('refuses what the chapter does not teach, lest it be left out in silence', () => {
+      const { compute } = plugged(ids);
+      const x = normal(1, 1, 2, 3, 4);
+      expect(() => compute(x, x, x, { causal: true, softCap: 2, window: { left: 1 } })).toThrow(
+        'the attention of chapter 03 knows nothing of softCap, window',
+      );
     });
 
     it('runs on the answers', () => {

@@ -159,6 +159,8 @@ describe('a model', () => {
       { ...own['nano']!, position: 'alibi' },
       /gpt2 needs position 'learned'; llama needs norm 'rms', position 'rotary', mlp 'swiglu'/,
     ],
+    ['a sliding window', { ...own['nano']!, slidingWindow: 4 }, /gpt2 needs no slidingWindow/],
+    ['a soft cap', { ...own['llama']!, attentionSoftCap: 30 }, /llama needs no attentionSoftCap/],
     ['few keys in GPT-2', { ...own['nano']!, keyValueHeads: 2 }, /gpt2 needs as many keyValueHeads as heads/],
     ['an MLP of its own', { ...own['nano']!, mlp: () => new MLP(32, 64) }, /gpt2 needs mlp 'gelu'/],
   ])('that no format can hold is refused: %s', async (_, config, says) => {

@@ -6,6 +6,7 @@ import {
   Embedding,
   LabError,
   LayerNorm,
+  plainAttention,
   preset,
   presets,
   Random,
@@ -18,7 +19,7 @@ import {
   type TransformerConfig,
 } from 'lab';
 import { describe, expect, it } from 'vitest';
-import { expectNear, type FixtureTensor, onEveryBackend, readFixture, tensorOf } from './core-fixture.ts';
+import { expectNear, type FixtureTensor, onEveryBackend, readFixture, relativeError, tensorOf } from './core-fixture.ts';
 import { fromGPT2, fromLlama, gpt2Config, llamaConfig } from './core-models.ts';
 
 interface ModelFixture {
@@ -43,12 +44,14 @@ onEveryBackend((backend) => {
       const [tokens, targets] = [tensorOf<Tensor2D>(fixture.tokens), tensorOf<Tensor2D>(fixture.targets)];
       await expectNear(model.forward(tokens), fixture.logits, 1e-5, 'logits');
       const parameters = model.namedParameters();
-      const { value, grads } = tf.variableGrads(() => crossEntropy(model.forward(tokens), targets), [...parameters.values()]);
-      expect((await value.data())[0]).toBeCloseTo(fixture.loss, 5);
       const expected = convert(fixture.gradients);
       expect([...parameters.keys()].toSorted()).toEqual([...expected.keys()].toSorted());
-      // A bias of the keys moves all scores of a row alike, so its gradient is zero; others are around 0.1.
-      for (const [path, { name }] of parameters) await expectNear(grads[name]!, expected.get(path)!, 1e-4, path, 1e-2);
+      for (const loss of [() => crossEntropy(model.forward(tokens), targets), () => model.loss(tokens, targets)]) {
+        const { value, grads } = tf.variableGrads(loss, [...parameters.values()]);
+        expect((await value.data())[0]).toBeCloseTo(fixture.loss, 5);
+        // A bias of the keys moves all scores of a row alike, so its gradient is zero; others are around 0.1.
+        for (const [path, { name }] of parameters) await expectNear(grads[name]!, expected.get(path)!, 1e-4, path, 1e-2);
+      }
       model.dispose();
     });
   }
@@ -160,11 +163,38 @@ onEveryBackend((backend) => {
     ]);
     for (const map of maps) {
       await expectNear(map.sum(-1), tf.ones([2, 2, 3]), 1e-5);
-      expect((await map.array())[0]![0]![0]).toEqual([1, 0, 0]);
+      await expectNear(map.slice([0, 0, 0, 0], [1, 1, 1, 3]).flatten(), tf.tensor1d([1, 0, 0]), 1e-6);
     }
     const states = model.hiddenStates(someTokens());
     await expectNear(model.project(model.finalNorm.forward(states.at(-1)!)), model.forward(someTokens()));
     expect(states).toHaveLength(3);
+    model.dispose();
+  });
+
+  it('has a sliding window, a soft cap and ALiBi where the config says so, with whatever attention', async () => {
+    const config = { ...tiny, position: 'alibi' as const, slidingWindow: 2, attentionSoftCap: 0.3, initializerStd: 0.5 };
+    const tokens = tokensTensor([1, 2, 3, 4, 5], [1, 5], 11);
+    const logits = (given: TransformerConfig) => {
+      const model = new Transformer(given);
+      const result = model.forward(tokens);
+      model.dispose();
+      return result;
+    };
+    const expected = logits(config);
+    await expectNear(logits({ ...config, attention: plainAttention }), expected);
+    await expectNear(logits({ ...config, attention: (...given) => attention(...given) }), expected);
+    const { slidingWindow: _, ...withoutWindow } = config;
+    const { attentionSoftCap: __, ...withoutCap } = config;
+    for (const other of [withoutWindow, withoutCap]) {
+      expect(relativeError(await logits(other).data(), await expected.data())).toBeGreaterThan(1e-4);
+    }
+  });
+
+  it('keeps documents apart that are packed into one row', async () => {
+    const model = new Transformer({ ...tiny, position: 'rotary', initializerStd: 0.5 });
+    const [first, second] = [tokensTensor([1, 2, 3], [1, 3], 11), tokensTensor([4, 5, 6, 7], [1, 4], 11)];
+    const packed = model.forward(tf.concat([first, second], 1), { documents: { queries: [[0, 3, 7]] } });
+    await expectNear(packed, tf.concat([model.forward(first), model.forward(second)], 1));
     model.dispose();
   });
 
@@ -210,6 +240,8 @@ onEveryBackend((backend) => {
       [{ heads: 3 }, 'width 8 is not a multiple of 3 heads'],
       [{ heads: 4, keyValueHeads: 3 }, 'heads must be a multiple of keyValueHeads, got 4 heads and 3 keyValueHeads'],
       [{ headSize: 3, position: 'rotary' }, 'headSize must be even, got 3'],
+      [{ slidingWindow: 0 }, 'slidingWindow must be a positive number of tokens, got 0'],
+      [{ attentionSoftCap: -1 }, 'attentionSoftCap must be a positive number, got -1'],
       [{ layers: 0 }, 'layers must be a positive integer, got 0'],
       [{ vocabSize: undefined }, 'vocabSize must be a positive integer, got undefined'],
       [{ norm: 'batch' }, "norm must be 'layer', 'rms' or a function, got \"batch\""],

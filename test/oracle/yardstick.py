@@ -1,22 +1,17 @@
 """The training step of `npm run bench -- train` in PyTorch: `--torch PYTHON` runs it in turn with the lab's own.
 
-    python yardstick.py THREADS '{"batch": 16, "tokens": 128, "width": 128, "heads": 4, "layers": 4, "vocabulary": 256}'
+    python yardstick.py '{"batch": 16, "tokens": 128, "width": 128, "heads": 4, "layers": 4, "vocabulary": 256,
+                          "threads": 2, "gpu": false}'
 
-Eager mode with what PyTorch has fused: scaled_dot_product_attention and AdamW(fused=True). Prints a line of JSON about itself, then
-for every line it reads one step's milliseconds and loss. Shapes: B batch, T tokens, D width, H heads, V vocabulary.
+Eager mode with what PyTorch has fused: scaled_dot_product_attention and AdamW(fused=True). The loss is printed with each step.
+Shapes: B batch, T tokens, D width, H heads, V vocabulary.
 """
-import json
-import resource
-import sys
-import time
-
 import torch
+from competitor import DEVICE, TASK, serve
 from torch import nn
 from torch.nn import functional as F
 
-SIZE = json.loads(sys.argv[2])
-B, T, D, H, LAYERS, V = (SIZE[name] for name in ("batch", "tokens", "width", "heads", "layers", "vocabulary"))
-torch.set_num_threads(int(sys.argv[1]))
+B, T, D, H, LAYERS, V = (TASK[name] for name in ("batch", "tokens", "width", "heads", "layers", "vocabulary"))
 
 
 class Block(nn.Module):
@@ -55,26 +50,26 @@ def batch(index):
         for t in range(T):
             row.append((3 * row[-1] + 7 + t % 5) % V)
         rows.append(row)
-    ids = torch.tensor(rows)
+    ids = torch.tensor(rows, device=DEVICE)
     return ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
 
 
 torch.manual_seed(0)
-model = Model()
+model = Model().to(DEVICE)
 for parameter in model.parameters():
     if parameter.dim() >= 2:
         nn.init.normal_(parameter, 0, 0.02)
 optimizer = torch.optim.AdamW(model.parameters(), 1e-3, (0.9, 0.95), weight_decay=0.1, fused=True)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps({"version": torch.__version__, "parameters": sum(p.numel() for p in model.parameters())}), flush=True)
-for index, _ in enumerate(sys.stdin):
+
+
+def step(index):
     inputs, targets = batch(index)
-    started = time.perf_counter()
     loss = F.cross_entropy(model(inputs).view(-1, V), targets.view(-1))
     optimizer.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
-    ms = (time.perf_counter() - started) * 1e3
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    print(json.dumps({"ms": ms, "loss": loss.item(), "peakBytes": grown}), flush=True)
+    return {"loss": loss.item()}
+
+
+serve(step, parameters=sum(p.numel() for p in model.parameters()))

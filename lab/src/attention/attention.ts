@@ -4,30 +4,42 @@
  *
  * Shapes: B batch, H heads, K key/value heads, T queries, U keys, S head size.
  */
-import { tf, type Tensor, type Tensor2D, type Tensor4D } from '../backend/index.ts';
+import { tf, type Tensor, type Tensor4D } from '../backend/index.ts';
 import { invariant } from '../base/index.ts';
-import { type FusedAttentionOptions, kernelAttention, withGradient } from '../ops/index.ts';
-import { causalMask } from './mask.ts';
-
-export interface AttentionOptions {
-  /** Hide the future: query t sees keys 0 … t, aligned at the end when there are more keys than queries (default false). */
-  readonly causal?: boolean;
-  /** Multiplies the scores; 1/√S unless told. */
-  readonly scale?: number;
-  /** Added to the scores, broadcast to [B, H, T, U]: ALiBi, or a mask of your own. */
-  readonly bias?: Tensor;
-  /** Changes the weights [B, H, T, U] before they are used: dropout. */
-  readonly dropout?: (weights: Tensor4D) => Tensor4D;
-}
-
-/** `attention`, or another function of the same contract: the seam for fused, quantized or your own attention. */
-export type AttentionFunction = (q: Tensor4D, k: Tensor4D, v: Tensor4D, options: AttentionOptions) => Tensor4D;
+import {
+  attentionProblem,
+  distances,
+  dropoutFactors,
+  firstKeys,
+  type FusedAttentionOptions,
+  HIDDEN_BELOW,
+  kernelAttention,
+  type Visibility,
+  withGradient,
+} from '../ops/index.ts';
+import { additiveMask } from './mask.ts';
 
 /**
- * softmax(q kᵀ · scale + mask + bias) v
+ * `causal` hides the future, `window` what is far, `documents` the other documents packed into the same row; `scale`, `softCap`,
+ * `alibiSlopes` and `bias` change the scores, in this order; `dropout` forgets weights, the same ones by the same seed.
+ */
+export type AttentionOptions = FusedAttentionOptions;
+
+/**
+ * `attention`, or another function of the same contract: the seam for quantized attention or your own. It must do what the options
+ * ask or throw.
+ */
+export interface AttentionFunction {
+  (q: Tensor4D, k: Tensor4D, v: Tensor4D, options: AttentionOptions): Tensor4D;
+  /** Whether ALiBi may come as `alibiSlopes`; else it comes as the `bias` [H, T, U] that they amount to (default false). */
+  readonly takesSlopes?: boolean;
+}
+
+/**
+ * softmax(cap(q kᵀ · scale) + ALiBi + bias + mask) v
  *
- * When K < H, each run of H/K neighbouring query heads shares one key/value head. Where the running backend has a kernel for it
- * (`fusedAttention`), that is used, and the weights are never written down.
+ * When K < H, each run of H/K neighbouring query heads shares one key/value head. A query that sees no key gets zeros. Where the
+ * running backend has a kernel for it (`fusedAttention`), that is used, and the weights are never written down.
  *
  * @param q [B, H, T, S]
  * @param k [B, K, U, S], K divides H
@@ -36,22 +48,31 @@ export type AttentionFunction = (q: Tensor4D, k: Tensor4D, v: Tensor4D, options:
  * @throws RangeError when the shapes do not belong together, naming the axis.
  */
 export function attention(q: Tensor4D, k: Tensor4D, v: Tensor4D, options: AttentionOptions = {}): Tensor4D {
-  const [batch, heads, queries] = q.shape;
-  const [, keyValueHeads, keys] = k.shape;
   checkQueriesAndKeys(q, k);
   checkValues(k, v);
-  const fused = isFusable(q, v, options) && kernelAttention(q, k, v, fusedOptions(options));
-  if (fused) return fused;
+  const fused = q.shape[3] === v.shape[3] && kernelAttention(q, k, v, options);
+  return fused || plainAttention(q, k, v, options);
+}
+attention.takesSlopes = true;
+
+/** `attention` in plain tensor operations, with every weight written down: what runs where there is no kernel. */
+export function plainAttention(q: Tensor4D, k: Tensor4D, v: Tensor4D, options: AttentionOptions = {}): Tensor4D {
+  checkValues(k, v);
+  const [batch, heads, queries] = q.shape;
+  const [, keyValueHeads] = k.shape;
+  const { keys = k.shape[2] } = options;
   return tf.tidy(() => {
     const weights = attentionWeights(q, k, options); // [B, H, T, U]
-    const used = options.dropout ? options.dropout(weights) : weights;
+    const used = options.dropout ? forget(weights, options.dropout) : weights;
     const grouped = group(used, keyValueHeads, [batch, keyValueHeads, -1, keys]);
-    return tf.reshape(tf.matMul(grouped, v), [batch, heads, queries, v.shape[3]]);
+    return tf.reshape(tf.matMul(grouped, firstKeys(v, keys)), [batch, heads, queries, v.shape[3]]);
   });
 }
+plainAttention.takesSlopes = true;
 
 /**
- * softmax(q kᵀ · scale + mask + bias): how much each query takes from each key; rows sum to 1.
+ * softmax(cap(q kᵀ · scale) + ALiBi + bias + mask): how much each query takes from each key, before dropout. Rows sum to 1, or to
+ * 0 where a query sees no key.
  *
  * @param q [B, H, T, S]
  * @param k [B, K, U, S], K divides H
@@ -60,44 +81,40 @@ export function attention(q: Tensor4D, k: Tensor4D, v: Tensor4D, options: Attent
  */
 export function attentionWeights(q: Tensor4D, k: Tensor4D, options: AttentionOptions = {}): Tensor4D {
   checkQueriesAndKeys(q, k);
-  const [batch, heads, queries, headSize] = q.shape;
-  const [, keyValueHeads, keys] = k.shape;
-  const { causal = false, scale = 1 / Math.sqrt(headSize), bias } = options;
+  const { batch, heads, keyValueHeads, queries, keys, headSize, scale, softCap, slopes, mask } = attentionProblem(q, k, k, options);
+  const { bias } = options;
   return tf.tidy(() => {
     // Scaling the queries is scaling the scores, with S numbers a row in place of U.
     const grouped = group(tf.mul(q, scale), keyValueHeads, [batch, keyValueHeads, -1, headSize]); // [B, K, H/K · T, S]
-    const products = tf.reshape(tf.matMul(grouped, k, false, true), [batch, heads, queries, keys]) as Tensor4D;
-    const scores = bias ? tf.add<Tensor4D>(products, bias) : products;
-    // A single query is the last one: it sees everything.
-    return causal && queries > 1 ? softmax(scores, causalMask(queries, keys)) : softmax(scores);
+    const products = tf.reshape(tf.matMul(grouped, firstKeys(k, keys), false, true), [batch, heads, queries, keys]) as Tensor4D;
+    const capped = softCap > 0 ? tf.mul<Tensor4D>(tf.tanh(tf.div(products, softCap)), softCap) : products;
+    const penalized = slopes ? tf.sub<Tensor4D>(capped, tf.mul(tf.reshape(slopes, [1, -1, 1, 1]), distances(mask))) : capped;
+    return softmaxOfSeen(bias ? tf.add<Tensor4D>(penalized, bias) : penalized, mask, bias !== undefined);
   });
 }
 
 /**
- * softmax(scores + mask) over the last axis. The gradient needs the weights w alone: dscores = w · (dw − Σ dw · w).
+ * The softmax over the keys that each query sees. The gradient needs the weights w alone: dscores = w · (dw − Σ dw · w).
  *
  * @param scores [B, H, T, U]
- * @param mask [T, U]
+ * @param hides whether there may be scores of −∞ among them
  */
-function softmax(scores: Tensor4D, mask?: Tensor2D): Tensor4D {
+function softmaxOfSeen(scores: Tensor4D, mask: Visibility, hides: boolean): Tensor4D {
   return withGradient([scores], (save) => {
-    const weights = tf.softmax(mask ? tf.add<Tensor4D>(scores, mask) : scores);
+    const { added, leavesBlind } = additiveMask(mask);
+    const masked = added ? tf.add<Tensor4D>(scores, added) : scores;
+    const finite = hides ? tf.maximum<Tensor4D>(masked, 10 * HIDDEN_BELOW) : masked;
+    const all = tf.softmax(finite);
+    const sees = (): Tensor => tf.step(tf.sub(tf.max(finite, -1, true), HIDDEN_BELOW)); // 1, or 0 for a query that sees nothing
+    const weights = hides || leavesBlind ? tf.mul<Tensor4D>(all, sees()) : all;
     save(weights);
     return { value: weights, gradient: (dw, [w]) => [tf.mul(tf.sub(dw, tf.sum(tf.mul(dw, w!), -1, true)), w!)] };
   });
 }
 
-/**
- * Whether the kernels mean the same by these options: they take no function in between, one head size, and give zeros, not the
- * mean of the values, for a query that sees nothing.
- */
-function isFusable(q: Tensor4D, v: Tensor4D, { causal, dropout, bias }: AttentionOptions): boolean {
-  if (bias && bias.dtype !== 'float32') return false;
-  return !dropout && q.shape[3] === v.shape[3] && !(causal && q.shape[2] > v.shape[2]);
-}
-
-function fusedOptions({ causal = false, scale, bias }: AttentionOptions): FusedAttentionOptions {
-  return { causal, ...(scale !== undefined && { scale }), ...(bias && { bias }) };
+function forget(weights: Tensor4D, dropout: NonNullable<AttentionOptions['dropout']>): Tensor4D {
+  const [batch, heads, queries, keys] = weights.shape;
+  return tf.mul(weights, tf.tensor4d(dropoutFactors(dropout, batch * heads, queries, keys), weights.shape));
 }
 
 /** The query heads of one key/value head become rows of one matrix: no key is copied. */

@@ -30,6 +30,13 @@ export interface KVCache {
    * @throws RangeError beyond the capacity, or when the shapes differ from what is kept.
    */
   append(layer: number, k: Tensor4D, v: Tensor4D): KeysAndValues;
+  /**
+   * The same without copying what is kept: the keys and values [B, K, capacity or less, S] as they lie, of which the first
+   * `length` + T count. Off the tape only. A cache need not have it.
+   *
+   * @param rotaryBase turns the new keys by their positions first, as `rotaryEmbedding` does
+   */
+  appendInPlace?(layer: number, k: Tensor4D, v: Tensor4D, rotaryBase?: number): KeysAndValues;
   /** Every layer has its T new tokens. */
   advance(tokens: number): void;
   /** Forgets everything behind the first `length` tokens. */
@@ -61,7 +68,7 @@ export class ContiguousKVCache implements KVCache {
       old || this.#length === 0,
       `ContiguousKVCache: layer ${layer} has nothing kept, but the cache holds ${this.#length} tokens`,
     );
-    if (old) checkSameShape(old, k);
+    if (old) checkCacheShape('ContiguousKVCache', old.k.shape, k.shape);
     const grown = tf.tidy(() => ({ k: this.#behind(old?.k, k), v: this.#behind(old?.v, v) }));
     // Kept, so that a tidy around the forward pass does not take them away.
     this.#layers[layer] = { k: tf.keep(grown.k), v: tf.keep(grown.v) };
@@ -102,13 +109,13 @@ export class ContiguousKVCache implements KVCache {
   }
 }
 
-function checkSameShape(old: KeysAndValues, k: Tensor4D): void {
+/** @throws RangeError when what is added [B, K, T, S] does not belong to what is kept. */
+export function checkCacheShape(what: string, kept: readonly number[], added: readonly number[]): void {
   for (const [axis, name] of [
     [0, 'batch'],
     [1, 'heads'],
     [3, 'head size'],
   ] as const) {
-    const [kept, added] = [old.k.shape[axis], k.shape[axis]];
-    invariant(kept === added, `ContiguousKVCache: ${name} ${kept} is kept, but ${added} is added`);
+    invariant(kept[axis] === added[axis], `${what}: ${name} ${kept[axis]} is kept, but ${added[axis]} is added`);
   }
 }

@@ -12,7 +12,7 @@ export function splitHeads(x: Tensor3D, heads: number): Tensor4D {
   const [batch, tokens, width] = x.shape;
   invariant(width % heads === 0, () => `splitHeads: the width ${width} of x [${x.shape}] is not a multiple of ${heads} heads`);
   return withGradient<Tensor4D>([x], () => ({
-    value: tf.transpose(tf.reshape(x, [batch, tokens, heads, width / heads]), [0, 2, 1, 3]),
+    value: swapAxes(tf.reshape(x, [batch, tokens, heads, width / heads])),
     gradient: (dy) => [mergeHeads(dy)],
   }));
 }
@@ -24,7 +24,13 @@ export function splitHeads(x: Tensor3D, heads: number): Tensor4D {
 export function mergeHeads(x: Tensor4D): Tensor3D {
   const [batch, heads, tokens, headSize] = x.shape;
   return withGradient<Tensor3D>([x], () => ({
-    value: tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [batch, tokens, heads * headSize]),
+    value: tf.reshape(swapAxes(x), [batch, tokens, heads * headSize]),
     gradient: (dy) => [splitHeads(dy, heads)],
   }));
+}
+
+/** [B, X, Y, S] → [B, Y, X, S]. Where one of the two is a single one, as in decoding, nothing has to move. */
+function swapAxes(x: Tensor4D): Tensor4D {
+  const [batch, first, second, last] = x.shape;
+  return first === 1 || second === 1 ? tf.reshape(x, [batch, second, first, last]) : tf.transpose(x, [0, 2, 1, 3]);
 }

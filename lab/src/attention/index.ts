@@ -5,4 +5,5 @@ export * from './cache.ts';
 export * from './heads.ts';
 export * from './mask.ts';
 export * from './multi-head.ts';
-export * from './rotary.ts';
+export * from './preallocated-cache.ts';
+export { rotaryEmbedding, type RotaryOptions } from '../ops/index.ts';

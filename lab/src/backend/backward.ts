@@ -19,7 +19,8 @@ interface TapeNode {
 interface Engine {
   startTape(): void;
   endTape(): void;
-  readonly state: { activeTape: TapeNode[] | null; readonly gradientDepth: number };
+  isTapeOn(): boolean;
+  readonly state: { activeTape: TapeNode[] | null; readonly gradientDepth: number; kernelDepth: number };
 }
 
 export interface ValueAndGradients<T extends Scalar> {
@@ -29,52 +30,127 @@ export interface ValueAndGradients<T extends Scalar> {
 }
 
 /**
- * The value of `f` and its gradients. Not within another gradient: there are no second derivatives here.
+ * The value of `f` and its gradients. Not while another one is being recorded: there are no second derivatives here. On the way
+ * back of another one it may be called: that is how what was not kept is computed again (nn/recompute.ts).
  *
  * @param variables float32; others that `f` uses count as constants
  */
 export function valueAndGradients<T extends Scalar>(f: () => T, variables: readonly Variable[]): ValueAndGradients<T> {
+  return pullBack(f, variables);
+}
+
+/**
+ * The value of `f`, and what its gradient becomes on the way back to the sources: Σ outputGradient ∂f/∂source.
+ *
+ * @param sources tensors that `f` uses and does not make; others count as constants
+ * @param outputGradient of the value's shape; ones unless told
+ */
+export function pullBack<T extends Tensor, S extends Tensor>(
+  f: () => T,
+  sources: readonly S[],
+  outputGradient?: Tensor,
+): { readonly value: T; readonly gradients: Map<S, Tensor> } {
   const engine = tf.engine() as unknown as Engine;
-  invariant(engine.state.gradientDepth === 0, 'valueAndGradients: it cannot be called while another gradient is being computed');
-  let tape: readonly TapeNode[] = [];
+  const { gradientDepth } = engine.state;
+  invariant(gradientDepth === 0, 'valueAndGradients: it cannot be called while another gradient is being computed');
+  const dependants = new Dependants(sources);
+  const outer = engine.state.activeTape;
+  let value: T | undefined;
   try {
     engine.startTape();
-    const value = recorded(engine, f);
-    tape = engine.state.activeTape ?? [];
-    const gradients = tf.tidy(() => Object.fromEntries(walkBack(tape, value, variables)));
-    const found = variables.flatMap((variable): [Variable, Tensor][] => {
-      const gradient = gradients[variable.id];
-      return gradient ? [[variable, gradient]] : [];
+    const found = (value = recorded(engine, f, dependants));
+    const gradients = tf.tidy(() => {
+      const ofValue = outputGradient ? tf.clone(outputGradient) : tf.onesLike(found);
+      const tape = engine.state.activeTape ?? [];
+      return Object.fromEntries(walkBack(tape, found, ofValue, dependants.on(tape)));
     });
-    return { value, gradients: new Map(found) };
+    const present = sources.flatMap((source): [S, Tensor][] => {
+      const gradient = gradients[source.id];
+      return gradient ? [[source, gradient]] : [];
+    });
+    return { value, gradients: new Map(present) };
+  } catch (error) {
+    if (value && isOnTape(value)) value.dispose();
+    throw error;
   } finally {
     for (const { saved } of engine.state.activeTape ?? []) tf.dispose([...(saved ?? [])]);
-    engine.state.activeTape = null;
+    engine.state.activeTape = outer;
   }
 }
 
-function recorded<T extends Scalar>(engine: Engine, f: () => T): T {
+/** Runs `f` so that nothing of it comes onto the tape, and nothing is kept for a gradient. */
+export function offTape<T>(f: () => T): T {
+  const { state } = tf.engine() as unknown as Engine;
+  state.kernelDepth++; // the tape rests while a kernel runs
+  try {
+    return f();
+  } finally {
+    state.kernelDepth--;
+  }
+}
+
+/** Whether the tensor was made by an operation that is on the tape. */
+export function isOnTape({ id }: Tensor): boolean {
+  const tape = (tf.engine() as unknown as Engine).state.activeTape ?? [];
+  return tape.some(({ outputs }) => outputs.some((output) => output.id === id));
+}
+
+/** What depends on the sources whose gradients are being recorded. */
+let recording: Dependants | undefined;
+
+function recorded<T extends Tensor>(engine: Engine, f: () => T, dependants: Dependants): T {
+  const outer = recording;
+  recording = dependants;
   try {
     return tf.tidy(f);
   } finally {
+    recording = outer;
     engine.endTape();
   }
 }
 
-/** The ids of all tensors that depend on one of the variables, these included. */
-function dependants(tape: readonly TapeNode[], variables: readonly Variable[]): Set<number> {
-  const ids = new Set(variables.map(({ id }) => id));
-  for (const { inputs, outputs } of tape) {
-    if (Object.values(inputs).some(({ id }) => ids.has(id))) for (const { id } of outputs) ids.add(id);
+/** Which tensors depend on one of the sources, these included, as the tape grows. */
+class Dependants {
+  readonly #ids: Set<number>;
+  #read = 0;
+
+  constructor(sources: readonly Tensor[]) {
+    this.#ids = new Set(sources.map(({ id }) => id));
   }
-  return ids;
+
+  /** Their ids, after what has been recorded so far. */
+  on(tape: readonly TapeNode[]): ReadonlySet<number> {
+    for (; this.#read < tape.length; this.#read++) {
+      const { inputs, outputs } = tape[this.#read]!;
+      if (Object.values(inputs).some(({ id }) => this.#ids.has(id))) for (const { id } of outputs) this.#ids.add(id);
+    }
+    return this.#ids;
+  }
 }
 
-/** The gradients of the value by the variables' ids. */
-function walkBack(tape: readonly TapeNode[], value: Tensor, variables: readonly Variable[]): Map<number, Tensor> {
-  const wanted = dependants(tape, variables);
+/**
+ * For each input of an operation that is about to run, whether its gradient will be asked for. Where `pullBack` records,
+ * those of constants and of frozen weights will not be; where TensorFlow.js does, all may be; else none.
+ */
+export function wantedGradients(inputs: readonly Tensor[]): boolean[] {
+  const engine = tf.engine() as unknown as Engine;
+  if (!engine.isTapeOn()) return inputs.map(() => false);
+  const { activeTape, gradientDepth } = engine.state;
+  // A gradient within the function that is recorded has variables of its own.
+  if (!recording || gradientDepth > 1) return inputs.map(() => true);
+  const ids = recording.on(activeTape ?? []);
+  return inputs.map(({ id }) => ids.has(id));
+}
+
+/** The gradients by the sources' ids. @param wanted the ids of all that depends on the sources */
+function walkBack(
+  tape: readonly TapeNode[],
+  value: Tensor,
+  ofValue: Tensor,
+  wanted: ReadonlySet<number>,
+): Map<number, Tensor> {
   const gradients = new Map<number, Tensor>();
-  if (wanted.has(value.id)) gradients.set(value.id, tf.onesLike(value));
+  if (wanted.has(value.id)) gradients.set(value.id, ofValue);
   for (const node of tape.toReversed()) {
     const incoming = node.outputs.map(({ id }) => gradients.get(id) ?? null);
     const inputs = Object.entries(node.inputs).filter(([, { id }]) => wanted.has(id));

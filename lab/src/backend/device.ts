@@ -1,6 +1,7 @@
 /**
  * @file What a backend is: the part of the machine that holds the tensors and runs the operations on them.
  */
+import { LabError } from '../base/index.ts';
 
 /** From the usual favourite to the last resort. */
 export const BACKEND_NAMES = ['tensorflow', 'webgpu', 'wasm', 'cpu'] as const;
@@ -40,6 +41,8 @@ export interface RunningBackend {
   readonly threads: number;
   /** Whether real hardware made for this (a GPU) does the work. */
   readonly accelerated: boolean;
+  /** Whether the device has failed for good, so that only a new start helps. */
+  readonly lost?: boolean;
   /** Gives everything back; tensors that live there are lost. */
   stop(): Promise<void>;
 }
@@ -53,6 +56,22 @@ export interface Backend {
 /** A backend cannot start here; the message is the advice shown to the reader. */
 export class Unavailable extends Error {
   override readonly name = 'Unavailable';
+}
+
+/**
+ * The device could not do what was asked of it. The process goes on, and so does the backend unless it is lost.
+ *
+ * - lost: the device is gone, and the tensors that lived there with it
+ * - memory: it has no room; what was there before is intact
+ * - refused: an operation is at fault, and its result does not exist
+ */
+export class DeviceError extends LabError {
+  readonly kind: 'lost' | 'memory' | 'refused';
+
+  constructor(kind: DeviceError['kind'], message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.kind = kind;
+  }
 }
 
 /** The first line of an error, without the trailing full stop: fit for a table. */

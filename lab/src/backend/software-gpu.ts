@@ -4,12 +4,11 @@
  */
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { constants } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { brotliDecompressSync } from 'node:zlib';
-import { messageOf } from '../base/index.ts';
 import { Unavailable } from './device.ts';
+import { preload } from './preload.ts';
 
 const DRIVER = 'vk_swiftshader_icd.json';
 const LOADER = 'libvulkan.so.1';
@@ -75,28 +74,23 @@ export function hasVulkanLoader(): boolean {
 }
 
 /**
- * Loads a library into this process for good, so that whoever asks the dynamic linker for its name finds it.
- * Node complains that it is no add-on and lets go of it, but RTLD_NODELETE keeps it.
- */
-function preload(library: string): void {
-  const keep = 0x1000; // RTLD_NODELETE of Linux, which os.constants does not list
-  try {
-    process.dlopen({ exports: {} }, library, constants.dlopen.RTLD_NOW | keep);
-  } catch (error) {
-    if (!/self-register/.test(messageOf(error))) throw error;
-  }
-}
-
-/**
  * Makes the Vulkan loader of this process see the software GPU and nothing else, and brings a loader where there is none.
  * An explicit VK_ICD_FILENAMES is left alone: whoever set it knows better.
  */
 export function useSoftwareGpu(): void {
-  if (process.env['VK_ICD_FILENAMES']) return;
+  const given = process.env['VK_ICD_FILENAMES'];
+  if (given) {
+    // By a process with a software GPU that started this one: the loader lies beside the driver.
+    const loader = join(dirname(given), LOADER);
+    if (!hasVulkanLoader() && existsSync(loader)) preload(loader);
+    return;
+  }
   if (process.platform !== 'linux' || process.arch !== 'x64') {
     throw new Unavailable('the software GPU is there for Linux on x64 only; set VK_ICD_FILENAMES to a driver of your own');
   }
   const driver = unpackDriver();
   process.env['VK_ICD_FILENAMES'] = driver;
-  if (!hasVulkanLoader()) preload(join(dirname(driver), LOADER));
+  if (!hasVulkanLoader() && !preload(join(dirname(driver), LOADER))) {
+    throw new Unavailable(`the software GPU's Vulkan loader (${join(dirname(driver), LOADER)}) does not load here`);
+  }
 }

@@ -129,13 +129,15 @@ function enqueue<T>(step: () => Promise<T>): Promise<T> {
 }
 
 /**
- * Starts the backend that runs the tensors from here on, or returns the one that already runs when it is what is asked for.
+ * Starts the backend that runs the tensors from here on, or returns the one that already runs when it is what is asked for;
+ * one whose device was lost is started anew.
  * Asking for another one stops the first, and the tensors that live there are lost.
  *
  * @throws LabError when the backend that was asked for is unknown or cannot start, with what to do about it
  */
 export function startBackend(options: BackendOptions = {}): Promise<Device> {
   return enqueue(async () => {
+    if (running?.backend.lost) await stopRunning();
     const unspecific = Object.values(options).every((value) => value === undefined);
     if (running && unspecific) return running.device;
     const name = chosenBackend(options);
@@ -152,9 +154,9 @@ export function startBackend(options: BackendOptions = {}): Promise<Device> {
   });
 }
 
-/** The backend that runs, if one was started. */
+/** The backend that runs, if one was started and its device was not lost. */
 export function currentDevice(): Device | undefined {
-  return running?.device;
+  return running?.backend.lost ? undefined : running?.device;
 }
 
 /** Stops the backend and gives its threads and memory back; tensors that live there are lost. A program may end without it. */

@@ -10,7 +10,8 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { LabError } from '../base/index.ts';
-import { Unavailable, type Backend, type LaunchOptions, type RunningBackend } from './device.ts';
+import { DeviceError, Unavailable, type Backend, type LaunchOptions, type RunningBackend } from './device.ts';
+import { LESS_MEMORY, watchFailures } from './failures.ts';
 import { installKernels, removeKernels } from './hooks.ts';
 import { webAssembly, type WasmMemory } from './webassembly.ts';
 
@@ -31,6 +32,7 @@ export interface WasmBackend {
   readonly dataIdMap: { get(dataId: object): { memoryOffset: number; refCount: number } };
   makeOutput(shape: readonly number[], dtype: string): tf.TensorInfo;
   incRef(dataId: object): void;
+  disposeData(dataId: object): boolean;
 }
 
 /** The heap that tensors and kernels share. */
@@ -54,6 +56,8 @@ type Factory = (config: Record<string, unknown>) => Promise<WasmModule & Record<
 const PAGES_AT_START = 256;
 const PAGES_AT_MOST = 65536; // 4 GiB, the most that 32-bit addresses reach
 const MOST_BYTES = 2 ** 32;
+/** Left for what TensorFlow.js's C++ allocates for itself: it aborts when it finds none. */
+const RESERVE = 2 ** 25;
 
 let heap: WasmHeap | undefined;
 
@@ -160,14 +164,8 @@ function guardAllocation(module: WasmModule): HeapUsage {
   let peak = 0;
   module._malloc = (bytes: number): number => {
     // Sizes wrap at 4 GiB: a larger one would seem to be a small one.
-    const offset = bytes < MOST_BYTES ? malloc(bytes) : 0;
-    if (offset === 0) {
-      const mebibytes = (n: number): string => (n / 2 ** 20).toFixed(0);
-      throw new LabError(
-        `The wasm heap is full: ${mebibytes(live)} MiB of at most 4096 are taken and ${mebibytes(bytes)} more were asked for. ` +
-          'Dispose tensors that are no longer needed (tf.tidy), or take a smaller batch or model.',
-      );
-    }
+    const offset = live + bytes < MOST_BYTES - RESERVE ? malloc(bytes) : 0;
+    if (offset === 0) throw heapIsFull(live, bytes);
     sizes.set(offset >>> 0, bytes); // offsets come as signed numbers and go as unsigned ones
     live += bytes;
     if (live > peak) peak = live;
@@ -191,6 +189,14 @@ function guardAllocation(module: WasmModule): HeapUsage {
   };
 }
 
+function heapIsFull(live: number, bytes: number): DeviceError {
+  const [taken, more] = [live, bytes].map((n) => (n / 2 ** 20).toFixed(0));
+  return new DeviceError(
+    'memory',
+    `The wasm heap is full: ${taken} MiB of at most 4096 are taken and ${more} more were asked for. ${LESS_MEMORY}`,
+  );
+}
+
 async function startTensorFlowWasm(): Promise<void> {
   const { BackendWasm, setThreadsCount } = await import('@tensorflow/tfjs-backend-wasm');
   setThreadsCount(1);
@@ -210,13 +216,18 @@ export const wasm: Backend = {
     if (!webAssembly) throw new Unavailable('this Node has no WebAssembly (was it started with --jitless?)');
     await startTensorFlowWasm();
     const kernels = await installKernels({ name: 'wasm', threads });
+    const failures = watchFailures(tf.backend());
     const used = Math.max(1, ...kernels.map((k) => k.threads ?? 1));
     const words = [used === 1 ? '1 thread' : `${used} threads`, ...kernels.map((k) => k.description).filter(Boolean)];
     return {
       device: words.join(', '),
       threads: used,
       accelerated: false,
+      get lost() {
+        return failures.lost;
+      },
       async stop() {
+        failures.stop();
         await removeKernels();
         tf.removeBackend('wasm');
         heap = undefined;

@@ -3,8 +3,11 @@
  */
 import { createRequire } from 'node:module';
 import * as tf from '@tensorflow/tfjs';
-import { LabError, messageOf } from '../base/index.ts';
+import { messageOf } from '../base/index.ts';
 import { firstLine, Unavailable, type Backend, type LaunchOptions, type RunningBackend } from './device.ts';
+import { watchFailures } from './failures.ts';
+import type { GuardedDevice } from './gpu-errors.ts';
+import { GpuGuard } from './gpu-guard.ts';
 import { installKernels, removeKernels } from './hooks.ts';
 import { hasVulkanLoader, useSoftwareGpu } from './software-gpu.ts';
 
@@ -15,16 +18,15 @@ interface Adapter {
   readonly info: Readonly<Record<'vendor' | 'architecture' | 'device' | 'description', string>>;
   requestDevice(descriptor: object): Promise<GpuDevice>;
 }
-interface GpuDevice {
+interface GpuDevice extends GuardedDevice {
   destroy(): void;
-  addEventListener(type: 'uncapturederror', listener: (event: { error: { message: string } }) => void): void;
 }
 interface Gpu {
   requestAdapter(options: object): Promise<Adapter | null>;
 }
 
 /** Features that TensorFlow.js or the lab's own kernels can use, asked for where the adapter has them. */
-const FEATURES = ['timestamp-query', 'bgra8unorm-storage', 'shader-f16', 'subgroups'];
+const FEATURES = ['timestamp-query', 'bgra8unorm-storage', 'shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix'];
 const LIMITS = [
   'maxComputeWorkgroupStorageSize',
   'maxComputeWorkgroupsPerDimension',
@@ -39,16 +41,18 @@ const NO_GPU = 'no GPU was found (Dawn needs a Vulkan, Metal or Direct3D 12 driv
 const NO_VULKAN = 'no GPU driver was found (there is no libvulkan.so.1; the package of your GPU driver brings it)';
 
 const DAWN_OPTIONS = [
-  'enable-dawn-features=vulkan_enable_f16_on_nvidia',
+  // allow_unsafe_apis: Dawn offers experimental features, of which FEATURES names those that are taken.
+  'enable-dawn-features=vulkan_enable_f16_on_nvidia,allow_unsafe_apis',
   // The shaders clear their workgroup memory by a loop: SwiftShader unrolls the extension's way and compiles ten times as long.
-  'disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension',
+  // And the device tells the time as exactly as it can: for fear of spies it would round it to a fifteenth of a millisecond.
+  'disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension,timestamp_quantization',
 ];
 
 /** Kept alive for good: if Dawn's root object is collected, the process aborts or hangs. */
 const kept: Gpu[] = [];
 
 /** Loads Dawn and puts WebGPU's names where TensorFlow.js looks for them. */
-async function loadDawn(): Promise<Gpu> {
+export async function loadDawn(): Promise<Gpu> {
   const { create, globals } = await import('webgpu').catch((error: unknown) => {
     throw new Unavailable(`the npm package webgpu cannot be loaded (${firstLine(messageOf(error))})`);
   });
@@ -59,7 +63,7 @@ async function loadDawn(): Promise<Gpu> {
   return gpu;
 }
 
-async function findAdapter(gpu: Gpu, softwareGpu: boolean): Promise<{ adapter: Adapter; name: string; software: boolean }> {
+export async function findAdapter(gpu: Gpu, softwareGpu: boolean): Promise<{ adapter: Adapter; name: string; software: boolean }> {
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' }).catch(() => null);
   if (!adapter) throw new Unavailable(NO_GPU);
   const { vendor, architecture, device, description } = adapter.info;
@@ -71,23 +75,11 @@ async function findAdapter(gpu: Gpu, softwareGpu: boolean): Promise<{ adapter: A
   return { adapter, name, software };
 }
 
-/** An error of the GPU arrives long after the call that caused it and would otherwise leave wrong numbers behind in silence. */
-function reportErrors(device: GpuDevice): void {
-  device.addEventListener('uncapturederror', ({ error }) => {
-    const failure = new LabError(`The GPU refused an operation, and its result is wrong: ${error.message}`);
-    setImmediate(() => {
-      throw failure;
-    });
-  });
-}
-
 async function openDevice(adapter: Adapter): Promise<GpuDevice> {
-  const device = await adapter.requestDevice({
+  return adapter.requestDevice({
     requiredFeatures: FEATURES.filter((feature) => adapter.features.has(feature)),
     requiredLimits: Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit]])),
   });
-  reportErrors(device);
-  return device;
 }
 
 export const webgpu: Backend = {
@@ -97,6 +89,7 @@ export const webgpu: Backend = {
     else if (!hasVulkanLoader()) throw new Unavailable(NO_VULKAN); // Dawn would write a warning of its own
     const { adapter, name, software } = await findAdapter(await loadDawn(), softwareGpu);
     const device = await openDevice(adapter);
+    const guard = new GpuGuard(device);
     // A process that ends while the device still works on something would end in a segmentation fault.
     const destroy = (): void => device.destroy();
     process.once('exit', destroy);
@@ -104,14 +97,20 @@ export const webgpu: Backend = {
       WebGPUBackend: new (device: GpuDevice, info: object) => tf.KernelBackend;
     };
     if (tf.findBackendFactory('webgpu')) tf.removeBackend('webgpu');
-    tf.registerBackend('webgpu', () => new WebGPUBackend(device, adapter.info));
+    tf.registerBackend('webgpu', () => guard.protect(new WebGPUBackend(device, adapter.info)));
     if (!(await tf.setBackend('webgpu'))) throw new Unavailable(`TensorFlow.js could not use the GPU ${name}`);
     await installKernels({ name: 'webgpu', threads });
+    const failures = watchFailures(tf.backend());
     return {
       device: software ? `${name} (software)` : name,
       threads: 1,
       accelerated: !software,
+      get lost() {
+        return guard.gone;
+      },
       async stop() {
+        guard.stop();
+        failures.stop();
         await removeKernels();
         tf.removeBackend('webgpu');
         process.off('exit', destroy);

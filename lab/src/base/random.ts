@@ -10,6 +10,34 @@ export interface RandomState {
   readonly spareNormal: number | null;
 }
 
+/** Streams that were drawn from, and where each of them was before. */
+export type RandomTrace = ReadonlyMap<Random, RandomState>;
+
+/** The traces that are being taken, outer ones first. */
+const traces: Map<Random, RandomState>[] = [];
+
+/** Runs `f` and notes where every stream that it draws from was before. */
+export function traceRandom<T>(f: () => T): { readonly result: T; readonly trace: RandomTrace } {
+  const trace = new Map<Random, RandomState>();
+  traces.push(trace);
+  try {
+    return { result: f(), trace };
+  } finally {
+    traces.splice(traces.lastIndexOf(trace), 1);
+  }
+}
+
+/** Runs `f` on the same random numbers that were drawn under the trace; afterwards all streams are where they are now. */
+export function replayRandom<T>(trace: RandomTrace, f: () => T): T {
+  const now = [...trace.keys()].map((stream) => [stream, stream.state] as const);
+  for (const [stream, state] of trace) stream.state = state;
+  try {
+    return f();
+  } finally {
+    for (const [stream, state] of now) stream.state = state;
+  }
+}
+
 export class Random {
   #words: Uint32Array;
   #spareNormal: number | null = null;
@@ -30,6 +58,7 @@ export class Random {
 
   /** A uniform 32-bit integer. */
   uint32(): number {
+    if (traces.length > 0) this.#note();
     const w = this.#words as unknown as [number, number, number, number];
     const product = Math.imul(w[1], 5);
     const result = Math.imul((product << 7) | (product >>> 25), 9) >>> 0;
@@ -60,6 +89,7 @@ export class Random {
 
   /** A standard normal deviate. */
   normal(): number {
+    if (traces.length > 0) this.#note();
     if (this.#spareNormal !== null) {
       const spare = this.#spareNormal;
       this.#spareNormal = null;
@@ -108,7 +138,11 @@ export class Random {
 
   set state(state: RandomState) {
     invariant(state.words.length === 4 && state.words.every((w) => Number.isInteger(w)), 'Random: not a saved state');
+    this.#note();
     this.#words = Uint32Array.from(state.words);
     this.#spareNormal = state.spareNormal;
+  }
+  #note(): void {
+    for (const trace of traces) if (!trace.has(this)) trace.set(this, this.state);
   }
 }

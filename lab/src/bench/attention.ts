@@ -1,14 +1,24 @@
 /**
  * @file `bench attention`: causal attention as models run it (in one kernel, where the backend has one), beside plain tensor
- * operations on the same device in the same minutes, forward and with the backward pass.
+ * operations on the same device and, with `--torch PYTHON`, PyTorch's own; in turn, forward and with the backward pass.
  */
 import { currentDevice, tf, type Tensor, type Tensor4D } from '../backend/index.ts';
-import { attention } from '../attention/index.ts';
-import { measure, settled, type BenchRow, type MeasureOptions, type Times } from './measure.ts';
+import { attention, plainAttention } from '../attention/index.ts';
+import { measurePeak } from '../profile/index.ts';
+import { isSoftwareGpu, shareOf, type BenchRow, type Times } from './measure.ts';
+import { runsOnGpu, TorchProcess } from './torch.ts';
+import { takeTurns, tensorCompetitor, torchCompetitor, TURNS, type Competitor } from './turns.ts';
+
+export interface BenchAttentionOptions {
+  /** An interpreter that has PyTorch. */
+  readonly torch?: string;
+}
 
 interface Case {
   readonly batch: number;
   readonly heads: number;
+  /** As many as heads unless told. */
+  readonly keyValueHeads?: number;
   readonly queries: number;
   /** As many as queries unless told. */
   readonly keys?: number;
@@ -17,26 +27,28 @@ interface Case {
 type Operation = (q: Tensor4D, k: Tensor4D, v: Tensor4D) => Tensor4D;
 
 const BASELINE = 'plain operations';
-const OPTIONS: MeasureOptions = { warmUp: 1, leastRuns: 2, mostRuns: 20, budgetMs: 1000 };
-/** The two take turns, so that both meet the same other load of the machine. */
-const ROUNDS = 3;
+/** Few long turns: a step may take a second. */
+const FEW_TURNS = { ...TURNS, turns: 3, steps: 20, budgetMs: 500, warmUp: 1 };
 
-/** Training lengths, and one query on a long cache. A GPU made of software gets one head, a real one what plain operations cannot. */
+/**
+ * Training lengths, and one query on a long cache, with a key/value head for each head and for each four. A GPU made of software
+ * gets one head, a real one what plain operations cannot.
+ */
 function casesOf(name: string | undefined, software: boolean): readonly Case[] {
-  const decode = { batch: 1, heads: 8, queries: 1, keys: 4096, headSize: 64 };
+  const one = { batch: 1, queries: 1, keys: 4096, headSize: 64 };
+  const decode: readonly Case[] = [{ ...one, heads: 8 }, { ...one, heads: 32, keyValueHeads: 8 }];
   const training = (heads: number, lengths: readonly number[]): Case[] =>
     lengths.map((queries) => ({ batch: 1, heads, queries, headSize: 64 }));
-  if (name === 'webgpu' && software) return [...training(1, [512, 1024, 2048]), decode];
-  if (name === 'webgpu' || name === 'tensorflow') return [...training(8, [1024, 2048, 4096, 8192, 16384]), decode];
-  return [{ batch: 4, heads: 8, queries: 512, headSize: 64 }, ...training(1, [1024]), decode];
+  if (name === 'webgpu' && software) return [...training(1, [512, 1024, 2048]), ...decode];
+  if (name === 'webgpu' || name === 'tensorflow') return [...training(8, [1024, 2048, 4096, 8192, 16384]), ...decode];
+  return [{ batch: 4, heads: 8, queries: 512, headSize: 64 }, ...training(1, [1024]), ...decode];
 }
 
 /** The most bytes that the weights of the plain operations may take (there are several tensors of that size), for memory or time. */
 const largestWeights = (software: boolean): number => (software ? 2 ** 22 : 2 ** 29);
 
 const fused: Operation = (q, k, v) => attention(q, k, v, { causal: true });
-/** Whoever asks to see the weights gets attention in plain operations. */
-const plain: Operation = (q, k, v) => attention(q, k, v, { causal: true, dropout: (weights) => weights });
+const plain: Operation = (q, k, v) => plainAttention(q, k, v, { causal: true });
 
 interface Pass {
   /** Operations, in forward passes. */
@@ -53,52 +65,90 @@ const passes: Readonly<Record<string, Pass>> = {
   },
 };
 
-const isSoftware = (): boolean => currentDevice()?.description.includes('(software)') ?? false;
+/** PyTorch's kernels: on a processor the one that it chooses, on a GPU the fast one in half precision and the plain one. */
+interface TorchKernel {
+  readonly words: string;
+  readonly kernel: 'any' | 'flash' | 'math';
+  readonly half: boolean;
+}
 
-export async function benchAttention(backend: string): Promise<BenchRow[]> {
+const torchKernels = (): readonly TorchKernel[] =>
+  runsOnGpu()
+    ? [{ words: 'flash kernel, f16', kernel: 'flash', half: true }, { words: 'math kernel, f32', kernel: 'math', half: false }]
+    : [{ words: 'scaled_dot_product_attention', kernel: 'any', half: false }];
+
+export async function benchAttention(backend: string, { torch }: BenchAttentionOptions = {}): Promise<BenchRow[]> {
+  const peak = await measurePeak();
   const rows: BenchRow[] = [];
-  for (const one of casesOf(currentDevice()?.name, isSoftware())) {
-    const { batch, heads, queries, keys = queries, headSize } = one;
-    const normal = (length: number, seed: number): Tensor4D =>
-      tf.randomNormal([batch, heads, length, headSize], 0, 1, 'float32', seed);
-    const qkv = [normal(queries, 1), normal(keys, 2), normal(keys, 3)];
-    for (const name of keys > queries ? ['forward'] : Object.keys(passes)) rows.push(await runCase(name, backend, one, qkv));
+  for (const one of casesOf(currentDevice()?.name, isSoftwareGpu())) {
+    const { batch, heads, keyValueHeads = heads, queries, keys = queries, headSize } = one;
+    const normal = (ofHeads: number, length: number, seed: number): Tensor4D =>
+      tf.randomNormal([batch, ofHeads, length, headSize], 0, 1, 'float32', seed);
+    const qkv = [normal(heads, queries, 1), normal(keyValueHeads, keys, 2), normal(keyValueHeads, keys, 3)];
+    for (const name of keys > queries ? ['forward'] : Object.keys(passes)) {
+      rows.push(...(await runCase({ name, backend, one, peak, python: torch }, qkv)));
+    }
     tf.dispose(qkv);
   }
   return rows;
 }
 
-async function runCase(name: string, backend: string, one: Case, qkv: readonly Tensor4D[]): Promise<BenchRow> {
-  const { batch, heads, queries, keys = queries, headSize } = one;
-  const weights = batch * heads * queries * keys;
-  const { cost, run } = passes[name]!;
-  const timesOf = (operation: Operation) =>
-    measure(async () => {
-      const results = run(operation, qkv);
-      for (const result of results) await settled(result);
-      tf.dispose(results);
-    }, OPTIONS);
-  const hasBaseline = 4 * weights <= largestWeights(isSoftware());
-  const rounds: { readonly times: Times; readonly ratio: number }[] = [];
-  for (let round = 0; round < ROUNDS; round++) {
-    const times = await timesOf(fused);
-    rounds.push({ times, ratio: hasBaseline ? (await timesOf(plain)).medianMs / times.medianMs : NaN });
-  }
-  const median = (values: number[]): number => values.sort((x, y) => x - y)[values.length >> 1]!;
-  const medianMs = median(rounds.map(({ times }) => times.medianMs));
-  return {
-    name,
-    backend,
-    shape: `${batch} × ${heads} × ${keys > queries ? `${queries} on ${keys}` : queries} × ${headSize}`,
-    medianMs,
-    minMs: Math.min(...rounds.map(({ times }) => times.minMs)),
-    maxMs: Math.max(...rounds.map(({ times }) => times.maxMs)),
-    // 4 · B · H · T · U · S operations, half of them hidden by the mask when it is a triangle (Dao 2023, section 4.1).
-    gflops: ((keys > queries ? 4 : 2) * weights * headSize * cost) / medianMs / 1e6,
-    peakBytes: await peakOf(() => run(fused, qkv)),
-    ...(hasBaseline && { baseline: BASELINE, ratio: median(rounds.map(({ ratio }) => ratio)) }),
-  };
+interface Run {
+  readonly name: string;
+  readonly backend: string;
+  readonly one: Case;
+  readonly peak: number | undefined;
+  readonly python: string | undefined;
 }
+
+async function runCase(run: Run, qkv: readonly Tensor4D[]): Promise<BenchRow[]> {
+  const { name, backend, one, peak, python } = run;
+  const { batch, heads, queries, keys = queries } = one;
+  const pass = passes[name]!;
+  const labWay = (operation: Operation): Competitor => tensorCompetitor(() => pass.run(operation, qkv));
+  const hasBaseline = 4 * batch * heads * queries * keys <= largestWeights(isSoftwareGpu());
+  const kernels = python ? torchKernels() : [];
+  const processes: TorchProcess[] = [];
+  try {
+    for (const { kernel, half } of kernels) {
+      const task = { ...one, keys, backward: name !== 'forward', kernel, half };
+      processes.push(await TorchProcess.start(python!, 'attention.py', task));
+    }
+    const ours = [labWay(fused), ...(hasBaseline ? [labWay(plain)] : [])];
+    const times = await takeTurns([...ours, ...processes.map(torchCompetitor)], FEW_TURNS);
+    const [fusedTimes, plainTimes] = [times[0]!, hasBaseline ? times[1]! : undefined];
+    const row = rowOf(name, backend, one, fusedTimes);
+    return [
+      {
+        ...row,
+        ...shareOf(row.gflops!, peak),
+        peakBytes: await peakOf(() => pass.run(fused, qkv)),
+        ...(plainTimes && { baseline: BASELINE, ratio: plainTimes.medianMs / fusedTimes.medianMs }),
+      },
+      ...kernels.map(({ words }, i): BenchRow => {
+        const theirs = times[ours.length + i]!;
+        const ratio = fusedTimes.medianMs / theirs.medianMs;
+        return { ...rowOf(`  PyTorch, ${words}`, processes[i]!.words, one, theirs, pass.cost), baseline: 'the lab', ratio };
+      }),
+    ];
+  } finally {
+    for (const process of processes) process.stop();
+  }
+}
+
+function rowOf(name: string, backend: string, one: Case, times: Times, cost = passes[name]!.cost): BenchRow {
+  const { batch, heads, keyValueHeads = heads, queries, keys = queries, headSize } = one;
+  const decodes = keys > queries;
+  // 4 · B · H · T · U · S operations, half of them hidden by the mask when it is a triangle (Dao 2023, section 4.1).
+  const gflops = ((decodes ? 4 : 2) * batch * heads * queries * keys * headSize * cost) / times.medianMs / 1e6;
+  const shape = `${batch} × ${headsOf(heads, keyValueHeads)} × ${decodes ? `${queries} on ${keys}` : queries} × ${headSize}`;
+  // A single query does so little with each key and value that reading them, once, is what it takes.
+  const gbps = (8 * batch * keyValueHeads * keys * headSize) / times.medianMs / 1e6;
+  return { name, backend, shape, ...times, gflops, ...(decodes && { gbps }) };
+}
+
+const headsOf = (heads: number, keyValueHeads: number): string =>
+  heads === keyValueHeads ? `${heads}` : `${heads} on ${keyValueHeads}`;
 
 /** The most bytes of tensors that were there at once in a run, the inputs included. */
 async function peakOf(run: () => Tensor[]): Promise<number> {

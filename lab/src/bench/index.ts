@@ -1,13 +1,20 @@
 /** @file Measurements: `npm run bench -- NAME`. */
 import { benchAttention } from './attention.ts';
+import { benchDecode } from './decode.ts';
+import { benchHead } from './head.ts';
 import { benchLoad } from './load.ts';
 import { benchMatmul } from './matmul.ts';
 import type { BenchRow } from './measure.ts';
+import { benchOps } from './ops.ts';
+import { benchQuantized } from './quantized.ts';
 import { benchTokenizer } from './tokenizer.ts';
 import { benchTrain, type BenchTrainOptions } from './train.ts';
 
-export { compare, formatTable, timesOf, type BenchRow } from './measure.ts';
+export { compare, formatTable, shareOf, timesOf, type BenchRow } from './measure.ts';
+export { operationPairs, passes, type OperationPair } from './ops.ts';
+export { withoutFusedKernels } from './plain.ts';
 export { benchTrain } from './train.ts';
+export { takeTurns, type Competitor, type TurnOptions } from './turns.ts';
 export * from './yardstick.ts';
 
 /** What was said on the command line. */
@@ -19,8 +26,12 @@ export interface BenchOptions extends BenchTrainOptions {
 /** What can be measured: each takes the words that name the running backend in its rows. */
 export const benchmarks: Readonly<Record<string, (backend: string, options: BenchOptions) => Promise<BenchRow[]>>> = {
   attention: benchAttention,
+  head: benchHead,
   load: benchLoad,
   matmul: benchMatmul,
+  quantized: benchQuantized,
   train: benchTrain,
+  decode: benchDecode,
+  ops: benchOps,
   tokenizer: benchTokenizer,
 };

@@ -2,9 +2,8 @@
  * @file The lab's own Transformer at the yardstick's size: the step that `npm run lab -- train` makes, with every fused operation
  * that the running backend has.
  */
-import { tf, type Tensor } from '../backend/index.ts';
+import { tf } from '../backend/index.ts';
 import { Transformer } from '../model/index.ts';
-import { crossEntropy } from '../ops/index.ts';
 import { AdamW, lossAndGradients } from '../train/index.ts';
 import { yardstickTokens, type YardstickSize } from './yardstick.ts';
 
@@ -33,7 +32,7 @@ export class LabModel {
     const { inputs, targets } = yardstickTokens(this.#size, index);
     const loss = tf.tidy(() => {
       const batch = { inputs, targets, batchSize, contextLength };
-      const found = lossAndGradients(this.#model, [batch], (logits: Tensor, wanted: Tensor) => crossEntropy(logits, wanted));
+      const found = lossAndGradients(this.#model, [batch]);
       this.#optimizer.step(found.gradients, STEP.learningRate, { clipNorm: STEP.clipNorm });
       return found.loss;
     });

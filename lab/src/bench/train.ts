@@ -3,17 +3,17 @@
  * with `--torch PYTHON` the same step in PyTorch, in turn with the lab's.
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import { currentDevice } from '../backend/index.ts';
 import { LabError } from '../base/index.ts';
+import { measurePeak } from '../profile/index.ts';
 import { LabModel } from './lab-model.ts';
-import { measure, timesOf, type BenchRow, type MeasureOptions, type Times } from './measure.ts';
-import { TorchYardstick } from './torch.ts';
-import { SIZES, YardstickModel, type YardstickSize } from './yardstick.ts';
+import { measure, shareOf, timesOf, type BenchRow, type MeasureOptions, type Times } from './measure.ts';
+import { TorchProcess } from './torch.ts';
+import { SIZES, sizeNamed, YardstickModel, type YardstickSize } from './yardstick.ts';
 
 export interface BenchTrainOptions {
   /** An interpreter that has PyTorch. */
   readonly torch?: string;
-  /** One of SIZES. */
+  /** One of SIZES; unless told 'small', and 'tiny' on a GPU made of software and in plain JavaScript. */
   readonly size?: string;
 }
 
@@ -27,11 +27,22 @@ const BUDGET: MeasureOptions = { warmUp: 2, leastRuns: 3, mostRuns: 20, budgetMs
 /** Turns, steps in each, and the pause between them in which the other's idle threads go to sleep. */
 const TURNS = { count: 8, steps: 3, pauseMs: 250, warmUp: 3 };
 
-function rowOf(name: string, backend: string, size: YardstickSize, parameters: number, times: Times): BenchRow {
+/** What a row says besides its times. */
+interface About {
+  readonly name: string;
+  readonly backend: string;
+  readonly size: YardstickSize;
+  /** Of the lab's device, operations a second. */
+  readonly peak?: number | undefined;
+}
+
+function rowOf({ name, backend, size, peak }: About, parameters: number, times: Times): BenchRow {
   const { batch, tokens } = size;
   // A step costs six operations for each parameter and token (Kaplan et al. 2020, section 2.1), attention not counted.
   const gflops = (6 * parameters * batch * tokens) / times.medianMs / 1e6;
-  return { name, backend, shape: `${parameters} parameters, ${batch} × ${tokens} tokens`, ...times, gflops };
+  const tokensPerSecond = (1000 * batch * tokens) / times.medianMs;
+  const shape = `${parameters} parameters, ${batch} × ${tokens} tokens`;
+  return { name, backend, shape, ...times, tokensPerSecond, gflops, ...shareOf(gflops, peak) };
 }
 
 async function checkedStep(model: Model, index: number): Promise<void> {
@@ -39,16 +50,17 @@ async function checkedStep(model: Model, index: number): Promise<void> {
   if (!Number.isFinite(loss)) throw new LabError(`bench train: the loss of step ${index} is ${loss}.`);
 }
 
-async function measureModel(name: string, backend: string, size: YardstickSize, model: Model): Promise<BenchRow> {
+async function measureModel(about: About, model: Model): Promise<BenchRow> {
   const times = await measure((index) => checkedStep(model, index), BUDGET);
+  const { parameterCount } = model;
   model.dispose();
-  return rowOf(name, backend, size, model.parameterCount, times);
+  return rowOf(about, parameterCount, times);
 }
 
 /** The lab's model and PyTorch's in turn, so that what else the machine does hits both. */
-async function measureInTurn(name: string, backend: string, size: YardstickSize, python: string): Promise<BenchRow[]> {
-  const threads = currentDevice()!.threads;
-  const torch = await TorchYardstick.start(python, threads, size);
+async function measureInTurn(about: About, python: string): Promise<BenchRow[]> {
+  const { size } = about;
+  const torch = await TorchProcess.start(python, 'yardstick.py', size);
   const model = new LabModel(size);
   const torchTimes: number[] = [];
   let torchPeak = 0;
@@ -73,9 +85,9 @@ async function measureInTurn(name: string, backend: string, size: YardstickSize,
       budgetMs: 0,
       inTurn,
     });
-    const ours = rowOf(name, backend, size, model.parameterCount, times);
-    const words = `PyTorch ${torch.version}, ${threads} threads`;
-    const theirs = rowOf('the same in PyTorch', words, size, torch.parameterCount, timesOf(torchTimes, torchPeak));
+    const ours = rowOf(about, model.parameterCount, times);
+    const other: About = { name: 'the same in PyTorch', backend: torch.words, size };
+    const theirs = rowOf(other, torch.about.parameters!, timesOf(torchTimes, torchPeak));
     return [{ ...ours, baseline: 'PyTorch', ratio: theirs.medianMs / ours.medianMs }, theirs];
   } finally {
     torch.stop();
@@ -83,13 +95,12 @@ async function measureInTurn(name: string, backend: string, size: YardstickSize,
   }
 }
 
-export async function benchTrain(backend: string, { torch, size = 'small' }: BenchTrainOptions = {}): Promise<BenchRow[]> {
-  const chosen = Object.hasOwn(SIZES, size) ? SIZES[size] : undefined;
-  if (!chosen) throw new LabError(`bench train: --size must be one of ${Object.keys(SIZES).join(', ')}, got '${size}'.`);
-  const plain = size === 'small' ? [await measureModel('training step, plain operations', backend, chosen, new YardstickModel(chosen))] : [];
-  const name = "training step, the lab's model";
-  const lab = torch
-    ? await measureInTurn(name, backend, chosen, torch)
-    : [await measureModel(name, backend, chosen, new LabModel(chosen))];
-  return [...plain, ...lab];
+export async function benchTrain(backend: string, { torch, size }: BenchTrainOptions = {}): Promise<BenchRow[]> {
+  const chosen = sizeNamed('bench train', size);
+  const peak = await measurePeak();
+  const about = (name: string): About => ({ name, backend, size: chosen, peak });
+  const runsPlain = chosen === SIZES['tiny'] || chosen === SIZES['small'];
+  const plain = runsPlain ? [await measureModel(about('training step, plain operations'), new YardstickModel(chosen))] : [];
+  const lab = about("training step, the lab's model");
+  return [...plain, ...(torch ? await measureInTurn(lab, torch) : [await measureModel(lab, new LabModel(chosen))])];
 }

@@ -4,7 +4,9 @@
  *
  * Shapes: B batch, T tokens, D width, H heads, S head size, V vocabulary.
  */
-import { tf, type Scalar, type Tensor, type Tensor2D, type Variable } from '../backend/index.ts';
+import { currentDevice, tf, type Scalar, type Tensor, type Tensor2D, type Variable } from '../backend/index.ts';
+import { LabError } from '../base/index.ts';
+import { isSoftwareGpu } from './measure.ts';
 
 export interface YardstickSize {
   readonly batch: number;
@@ -18,12 +20,21 @@ export interface YardstickSize {
 /** 842,496 parameters on 16 × 128 tokens. */
 export const YARDSTICK: YardstickSize = { batch: 16, tokens: 128, width: 128, heads: 4, layers: 4, vocabulary: 256 };
 
-/** What `bench train --size` takes: the yardstick, ten million parameters, and GPT-2's smallest model on one short text. */
+/** What `--size` takes: something for slow devices, the yardstick, ten million parameters, GPT-2 small on one short text. */
 export const SIZES: Readonly<Record<string, YardstickSize>> = {
+  tiny: { batch: 2, tokens: 64, width: 64, heads: 2, layers: 2, vocabulary: 256 },
   small: YARDSTICK,
   medium: { batch: 8, tokens: 256, width: 384, heads: 6, layers: 5, vocabulary: 2048 },
   'gpt2-small': { batch: 1, tokens: 256, width: 768, heads: 12, layers: 12, vocabulary: 50_257 },
 };
+
+/** The size that is asked for, or one that the running device gets through in seconds. */
+export function sizeNamed(what: string, size: string | undefined): YardstickSize {
+  const name = size ?? (isSoftwareGpu() || currentDevice()?.name === 'cpu' ? 'tiny' : 'small');
+  const chosen = Object.hasOwn(SIZES, name) ? SIZES[name] : undefined;
+  if (!chosen) throw new LabError(`${what}: --size must be one of ${Object.keys(SIZES).join(', ')}, got '${name}'.`);
+  return chosen;
+}
 
 const INITIAL_STD = 0.02; // as in GPT-2
 const ADAM = { learningRate: 1e-3, beta1: 0.9, beta2: 0.95, epsilon: 1e-8 };

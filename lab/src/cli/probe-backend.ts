@@ -8,8 +8,9 @@ async function report(name: BackendName): Promise<BackendReport> {
   try {
     const device = await startBackend({ backend: name });
     const product = await tf.matMul([[1, 2]], [[3], [4]]).data();
-    const works = product[0] === 11;
-    const advice = works ? '' : `it computes 1·3 + 2·4 = ${product[0]}`;
+    const slope = await tf.grad((x) => x.square())(tf.scalar(3)).data();
+    const works = product[0] === 11 && slope[0] === 6;
+    const advice = works ? '' : `it computes 1·3 + 2·4 = ${product[0]} and (x²)′ = ${slope[0]} at 3`;
     return { name, works, device: device.description, advice, operations: acceleratedOperations() };
   } catch (error) {
     const advice = messageOf(error).replace(/^The backend '\w+' cannot start: /, '').replace(/\.$/, '');

@@ -6,6 +6,7 @@ import { LabError } from '../base/index.ts';
 import { sha256, shakespeare, type NamedText } from '../data/index.ts';
 import { labFolder, readText } from '../files/index.ts';
 import { preset, type TransformerPreset } from '../model/index.ts';
+import type { MatmulPrecision } from '../ops/index.ts';
 import { storiesText, storySurprisal } from '../worlds/index.ts';
 import type { Option, Values } from './command.ts';
 
@@ -23,6 +24,8 @@ export interface TrainSettings {
   readonly 'min-lr'?: number;
   readonly warmup?: number;
   readonly dropout: number;
+  readonly checkpoint?: number;
+  readonly precision?: MatmulPrecision;
   readonly seed: number;
   readonly 'eval-every': number;
   readonly 'save-every': number;
@@ -64,6 +67,12 @@ export const trainOptions: Readonly<Record<string, Option>> = {
   'min-lr': { type: 'number', value: 'RATE', help: 'learning rate at the end (default: a tenth of the highest)' },
   warmup: { type: 'number', help: 'steps until the highest rate (default 100, less in short trainings)' },
   dropout: { type: 'number', value: 'SHARE', help: 'share of activations to forget (default 0)' },
+  checkpoint: { type: 'number', help: 'keep only what goes into every Nth block: less memory, more time (default: keep all)' },
+  precision: {
+    type: 'string',
+    value: 'float32|mixed',
+    help: 'of matrix products; mixed: operands in float16, on webgpu (default float32)',
+  },
   seed: { type: 'number', help: 'decides the first weights and the order of the text (default 1)' },
   'eval-every': { type: 'number', help: 'steps between measurements on the validation text (default 250)' },
   'save-every': { type: 'number', help: 'steps between checkpoints (default 250)' },
@@ -79,7 +88,19 @@ const fixedWhenResumed = ['data', 'preset', 'layers', 'heads', 'width', 'context
 /** Options that are no property of what is trained. */
 const aboutTheRun = new Set(['out', 'resume', 'fresh', 'backend', 'threads', 'help']);
 
-const whole = ['layers', 'heads', 'width', 'context', 'batch', 'steps', 'seed', 'eval-every', 'save-every', 'warmup'] as const;
+const whole = [
+  'layers',
+  'heads',
+  'width',
+  'context',
+  'batch',
+  'steps',
+  'checkpoint',
+  'seed',
+  'eval-every',
+  'save-every',
+  'warmup',
+] as const;
 
 /**
  * The recipe, changed by the options that were given.
@@ -99,7 +120,8 @@ export function trainSettings(values: Values, saved?: TrainSettings): TrainSetti
       throw new LabError(`--${name} takes a whole number, ${least} or more; got ${value}.`);
     }
   }
-  const { lr, 'min-lr': minimum = 0, dropout } = settings;
+  const { lr, 'min-lr': minimum = 0, dropout, precision = 'float32' } = settings;
+  if (!['float32', 'mixed'].includes(precision)) throw new LabError(`--precision is float32 or mixed, got ${precision}.`);
   if (!(lr > 0)) throw new LabError(`--lr must be above 0, got ${lr}.`);
   if (!(minimum >= 0 && minimum <= lr)) throw new LabError(`--min-lr must be from 0 to the highest rate, ${lr}; got ${minimum}.`);
   if (!(dropout >= 0 && dropout < 1)) throw new LabError(`--dropout must be from 0 to below 1, got ${dropout}.`);

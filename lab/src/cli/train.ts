@@ -75,12 +75,12 @@ interface Job {
 }
 
 function prepare(settings: TrainSettings, { text, learned: given }: Corpus): Job {
-  const { batch: batchSize, dropout, seed } = settings;
+  const { batch: batchSize, dropout, seed, checkpoint = false } = settings;
   const tokenizer = CharacterTokenizer.train(text);
   const all = new TokenDataset(tokenizer.encode(text), tokenizer.vocabSize);
   const cut = given ?? Math.floor(trainingShare * all.length);
   const [learned, kept] = [all.slice(0, cut), all.slice(cut)];
-  const model = { ...modelSizes(settings), vocabSize: tokenizer.vocabSize, dropout, seed };
+  const model = { ...modelSizes(settings), vocabSize: tokenizer.vocabSize, dropout, seed, checkpoint };
   const { contextLength } = model;
   const batches = randomBatches(learned, { batchSize, contextLength, seed });
   return { tokenizer, learned, kept, model, batches, validation: sequentialBatches(kept, { batchSize, contextLength }) };
@@ -165,12 +165,13 @@ function announce({ name, job, model, device, before }: Announcement): void {
 }
 
 function loopOptions(settings: TrainSettings, validation: Iterable<Batch>): TrainOptions {
-  const { steps, lr, 'min-lr': minimum, warmup } = settings;
+  const { steps, lr, 'min-lr': minimum, warmup, precision } = settings;
   return {
     steps,
     learningRate: lr,
     ...(minimum === undefined ? {} : { minimumLearningRate: minimum }),
     ...(warmup === undefined ? {} : { warmupSteps: warmup }),
+    ...(precision === undefined ? {} : { precision }),
     validation: { batches: () => take(validation, quickBatches), every: settings['eval-every'] },
     onValidation: ({ step, loss }) => {
       // The progress bar may stand on this line.

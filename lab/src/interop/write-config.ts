@@ -33,6 +33,12 @@ function llamaRequirements(): (readonly [string, (config: ResolvedTransformerCon
   ];
 }
 
+const requirementsOfAll: readonly (readonly [string, (config: ResolvedTransformerConfig) => boolean])[] = [
+  ['no block of your own', ({ block }) => block === undefined],
+  ['no slidingWindow', ({ slidingWindow }) => slidingWindow === undefined],
+  ['no attentionSoftCap', ({ attentionSoftCap }) => attentionSoftCap === undefined],
+];
+
 /**
  * The format that can hold a model.
  *
@@ -42,7 +48,7 @@ function llamaRequirements(): (readonly [string, (config: ResolvedTransformerCon
 export function formatOf(config: ResolvedTransformerConfig, wanted?: PretrainedFormat): PretrainedFormat {
   const formats = wanted ? [wanted] : (Object.keys(requirements) as PretrainedFormat[]);
   const lacks = (format: PretrainedFormat): string[] =>
-    [...requirements[format], ['no block of your own', ({ block }: ResolvedTransformerConfig) => block === undefined] as const]
+    [...requirements[format], ...requirementsOfAll]
       .filter(([, holds]) => !holds(config))
       .map(([name]) => name);
   const fitting = formats.find((format) => lacks(format).length === 0);

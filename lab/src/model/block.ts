@@ -21,6 +21,7 @@ export class Block extends Module {
   constructor({ config, position, random }: BlockOptions) {
     super();
     const { width, heads, keyValueHeads, headSize, attentionBias, dropout, attention: compute, initializerStd: std } = config;
+    const { slidingWindow, attentionSoftCap: softCap } = config;
     this.attentionNorm = makeNorm(config);
     this.attention = new MultiHeadAttention({
       width,
@@ -29,6 +30,8 @@ export class Block extends Module {
       headSize,
       bias: attentionBias !== false,
       outputBias: attentionBias === true,
+      slidingWindow,
+      softCap,
       dropout,
       position,
       compute,

@@ -54,6 +54,10 @@ export interface TransformerConfig {
   readonly rotaryBase?: number;
   /** Slower turns, for a context longer than the trained one; null (default): none. */
   readonly rotaryScaling?: RotaryScaling | null;
+  /** How many tokens each one sees, itself included; all before it unless told. Jiang et al. 2023 (Mistral), section 2. */
+  readonly slidingWindow?: number;
+  /** Bends attention scores into (−cap, cap), softly; no cap unless told. Gemma Team 2024 (Gemma 2), section 2. */
+  readonly attentionSoftCap?: number;
   /** 'gelu' (default) or 'swiglu'. */
   readonly mlp?: 'gelu' | 'swiglu' | MLPFactory;
   /** Biases in linear layers and layer norms (default true). */
@@ -68,12 +72,20 @@ export interface TransformerConfig {
   readonly seed?: number;
   readonly attention?: AttentionFunction;
   readonly block?: BlockFactory;
+  /**
+   * Gradient checkpointing: training keeps only what goes into a block (true) or into every nth one (a number), and computes
+   * the rest again on the way back. Less memory for one more forward pass; the same numbers (default false).
+   */
+  readonly checkpoint?: boolean | number;
   /** Standard deviation of the first weights (default 0.02, GPT-2's); / √(2 · layers) for those that write into the stream. */
   readonly initializerStd?: number;
 }
 
-/** The config with every default filled in, as `transformer.config` gives it; without `block` when it is the ordinary one. */
-export type ResolvedTransformerConfig = Required<Omit<TransformerConfig, 'block'>> & Pick<TransformerConfig, 'block'>;
+/** What is left out of a config when it is not there: the ordinary block, attention without a window or a cap. */
+type Optional = 'block' | 'slidingWindow' | 'attentionSoftCap';
+
+/** The config with every default filled in, as `transformer.config` gives it. */
+export type ResolvedTransformerConfig = Required<Omit<TransformerConfig, Optional>> & Pick<TransformerConfig, Optional>;
 
 /**
  * Fills in the defaults.
@@ -98,6 +110,7 @@ export function resolveConfig(config: TransformerConfig): ResolvedTransformerCon
     dropout: 0,
     seed: 0,
     attention,
+    checkpoint: false,
     initializerStd: 0.02,
     ...withoutUndefined(config),
   };
@@ -113,7 +126,7 @@ const sizes = ['vocabSize', 'contextLength', 'layers', 'width', 'heads', 'keyVal
 const names = { norm: ['layer', 'rms'], position: ['learned', 'rotary', 'alibi', 'none'], mlp: ['gelu', 'swiglu'] } as const;
 
 function checkConfig(config: ResolvedTransformerConfig): void {
-  const { width, heads, keyValueHeads, headSize, position, vocabSize } = config;
+  const { width, heads, keyValueHeads, headSize, position, vocabSize, checkpoint } = config;
   const refuse = (message: string): never => {
     throw new LabError(`Transformer: ${message}`);
   };
@@ -123,9 +136,18 @@ function checkConfig(config: ResolvedTransformerConfig): void {
   for (const size of sizes) {
     if (!(Number.isInteger(config[size]) && config[size] > 0)) refuse(`${size} must be a positive integer, got ${config[size]}.`);
   }
+  const { slidingWindow = 1, attentionSoftCap = 1 } = config;
+  if (!(Number.isInteger(slidingWindow) && slidingWindow > 0)) {
+    refuse(`slidingWindow must be a positive number of tokens, got ${slidingWindow}.`);
+  }
+  if (!(attentionSoftCap > 0 && Number.isFinite(attentionSoftCap))) {
+    refuse(`attentionSoftCap must be a positive number, got ${attentionSoftCap}.`);
+  }
   if (vocabSize < 2) refuse(`vocabSize must be at least 2, got ${vocabSize}.`);
   if (heads % keyValueHeads !== 0)
     refuse(`heads must be a multiple of keyValueHeads, got ${heads} heads and ${keyValueHeads} keyValueHeads.`);
+  if (typeof checkpoint === 'number' && !(Number.isInteger(checkpoint) && checkpoint > 0))
+    refuse(`checkpoint must be true, false or how many blocks are computed again together: 1, 2, …; got ${checkpoint}.`);
   if (position === 'rotary' && headSize % 2 !== 0)
     refuse(`rotary positions turn pairs, so headSize must be even, got ${headSize}.`);
   if (config.rotaryScaling) checkRotaryScaling(config.rotaryScaling);

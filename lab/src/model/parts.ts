@@ -1,7 +1,7 @@
 /** @file What stands behind the names in a config: norms, MLPs and positions of the GPT-2 and Llama families. */
 import { tf, type Tensor3D, type Tensor4D } from '../backend/index.ts';
 import type { Random } from '../base/index.ts';
-import { alibiBias, rotaryEmbedding } from '../attention/index.ts';
+import { alibiBias, alibiSlopes, rotaryEmbedding } from '../attention/index.ts';
 import { Embedding, GatedMLP, type Layer, LayerNorm, MLP, RMSNorm } from '../nn/index.ts';
 import type { Position, ResolvedTransformerConfig } from './config.ts';
 
@@ -27,8 +27,12 @@ export function makePosition(config: ResolvedTransformerConfig, random: Random):
   const { position, contextLength, width, rotaryBase: base, rotaryScaling: scaling, initializerStd: std } = config;
   if (typeof position === 'function') return position(config, random);
   if (position === 'learned') return new LearnedPositions(contextLength, width, { std, random });
-  if (position === 'rotary') return { rotate: (x: Tensor4D, offset) => rotaryEmbedding(x, { base, scaling, offset }) };
-  return position === 'alibi' ? { bias: alibiBias } : {};
+  if (position === 'rotary') {
+    const rotate = (x: Tensor4D, offset: number): Tensor4D => rotaryEmbedding(x, { base, scaling, offset, overwrite: true });
+    // What handles the keys next knows the base only: scaled turns are made here.
+    return scaling ? { rotate } : { rotaryBase: base, rotate };
+  }
+  return position === 'alibi' ? { bias: alibiBias, slopes: alibiSlopes } : {};
 }
 
 /** A learned vector for each place in the context, added to the token's. */

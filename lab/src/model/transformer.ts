@@ -4,11 +4,18 @@
  *
  * Shapes: B batch, T tokens, D width, H heads, U keys, V vocabulary.
  */
-import { tf, type Tensor, type Tensor2D, type Tensor3D, type Tensor4D } from '../backend/index.ts';
+import { tf, type Scalar, type Tensor, type Tensor2D, type Tensor3D, type Tensor4D } from '../backend/index.ts';
 import { invariant, LabError, Random } from '../base/index.ts';
-import { type AttentionContext, ContiguousKVCache, type KVCache } from '../attention/index.ts';
-import { Dropout, Embedding, type Layer, Linear, Module } from '../nn/index.ts';
-import { linear } from '../ops/index.ts';
+import { type AttentionContext, ContiguousKVCache, type KVCache, PreallocatedKVCache } from '../attention/index.ts';
+import { checkpoint, Dropout, Embedding, type Layer, Linear, Module } from '../nn/index.ts';
+import {
+  crossEntropy,
+  type CrossEntropyOptions,
+  hasFusedKVAppend,
+  linear,
+  linearCrossEntropy,
+  type LinearWeights,
+} from '../ops/index.ts';
 import { Block } from './block.ts';
 import {
   type BlockModule,
@@ -22,6 +29,11 @@ import { makeNorm, makePosition } from './parts.ts';
 export interface ForwardOptions extends Omit<AttentionContext, 'layer'> {
   /** Give the logits of the last position alone: all that generation needs (default false). */
   readonly lastOnly?: boolean;
+}
+
+export interface LossOptions extends Pick<CrossEntropyOptions, 'ignoreIndex'> {
+  /** 'mean' (over the targets that count) or 'sum'. */
+  readonly reduction?: 'mean' | 'sum';
 }
 
 export class Transformer extends Module {
@@ -68,6 +80,28 @@ export class Transformer extends Module {
     });
   }
 
+  /**
+   * crossEntropy(forward(tokens), targets), without the logits of all tokens at once where the head is a plain linear layer.
+   *
+   * @param tokens [B, T] int32, each 0 … V − 1
+   * @param targets [B, T] int32, each 0 … V − 1 or `ignoreIndex`
+   */
+  loss(tokens: Tensor2D, targets: Tensor2D, options: LossOptions = {}): Scalar {
+    return tf.tidy(() => {
+      const head = this.#plainHead();
+      if (!head) return crossEntropy(this.forward(tokens), targets, options);
+      const hidden = this.finalNorm.forward(this.transform(this.embed(tokens)));
+      return linearCrossEntropy(hidden, head.weight, targets, { ...options, bias: head.bias });
+    });
+  }
+
+  /** The weights of the head; null when this model, or its head, does something else than multiply by them. */
+  #plainHead(): LinearWeights | null {
+    if (this.forward !== Transformer.prototype.forward || this.project !== Transformer.prototype.project) return null;
+    if (!this.head) return { weight: this.tokenEmbedding.weight, bias: null };
+    return this.head instanceof Linear && this.head.forward === Linear.prototype.forward ? this.head : null;
+  }
+
   /** Tokens [B, T] → the residual stream as it begins [B, T, D]. */
   embed(tokens: Tensor2D, cache?: KVCache): Tensor3D {
     this.#checkTokens(tokens, cache);
@@ -81,10 +115,21 @@ export class Transformer extends Module {
   transform(x: Tensor3D, context: Omit<AttentionContext, 'layer'> = {}): Tensor3D {
     const tokens = x.shape[1];
     return tf.tidy(() => {
-      const end = this.blocks.reduce((stream, block, layer) => block.forward(stream, { ...context, layer }), x);
+      let stream = x;
+      for (const part of this.#parts(context)) stream = part(stream);
       context.cache?.advance(tokens);
-      return end;
+      return stream;
     });
+  }
+
+  /** The blocks one by one, or in runs that are computed again on the way back. */
+  #parts(context: Omit<AttentionContext, 'layer'>): ((x: Tensor3D) => Tensor3D)[] {
+    const blocks = this.blocks.map((block, layer) => (x: Tensor3D) => block.forward(x, { ...context, layer }));
+    const together = Number(this.config.checkpoint);
+    if (together === 0 || context.cache || context.observe) return blocks;
+    const count = Math.ceil(blocks.length / together);
+    const runs = Array.from({ length: count }, (_, i) => blocks.slice(i * together, (i + 1) * together));
+    return runs.map((run) => (x) => checkpoint((start: Tensor3D) => run.reduce((stream, block) => block(stream), start), [x]));
   }
 
   /** The normed residual stream [..., D] → logits [..., V]. */
@@ -111,9 +156,10 @@ export class Transformer extends Module {
     return maps;
   }
 
-  /** An empty key/value cache of the size of the context. */
+  /** An empty key/value cache of the size of the context, of the kind that is the fastest on the running backend. */
   cache(): KVCache {
-    return new ContiguousKVCache(this.config.contextLength);
+    const { contextLength } = this.config;
+    return hasFusedKVAppend() ? new PreallocatedKVCache(contextLength) : new ContiguousKVCache(contextLength);
   }
 
   #checkTokens(tokens: Tensor2D, cache: KVCache | undefined): void {

@@ -7,3 +7,4 @@ export * from './module.ts';
 export * from './norms.ts';
 export { normalParameter, parameter, withoutInitialization, type ParameterOptions, type Randomness } from './parameter.ts';
 export { matchesPath } from './path.ts';
+export { checkpoint } from './recompute.ts';

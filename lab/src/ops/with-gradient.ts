@@ -1,7 +1,8 @@
 /**
  * @file An operation that brings its own derivative, so that the tape keeps what the formula needs and nothing else.
  */
-import { tf, type Tensor } from '../backend/index.ts';
+import { tf, wantedGradients, type Tensor } from '../backend/index.ts';
+import { invariant } from '../base/index.ts';
 
 /** What an operation gives: its value, and the gradient of the loss for every input from that for the output. */
 export interface Differentiable<T extends Tensor> {
@@ -9,9 +10,9 @@ export interface Differentiable<T extends Tensor> {
   /**
    * @param saved what was handed to `save`, in that order
    * @returns one gradient for each input, of the input's shape; or what computes it, called only if somebody wants it, and in a
-   *   tidy of its own
+   *   tidy of its own; or null for an input whose gradient is not wanted
    */
-  readonly gradient: (outputGradient: T, saved: Tensor[]) => (Tensor | (() => Tensor))[];
+  readonly gradient: (outputGradient: T, saved: Tensor[]) => (Tensor | (() => Tensor) | null)[];
 }
 
 /** The method behind `tf.customGrad`, which itself computes all gradients, wanted or not. */
@@ -25,27 +26,33 @@ interface Engine {
 
 /**
  * Runs `forward` off the tape and puts its `gradient` on it. Tensors that the gradient needs must go through `save`, inputs too:
- * everything else that `forward` makes is gone before the backward pass. `wanted` says whether there will be one: what only the
- * gradient needs need not be computed otherwise.
+ * everything else that `forward` makes is gone before the backward pass. `wanted` says of each input whether its gradient will be
+ * asked for: what only the others need need not be saved nor computed. If none will be, nothing is saved.
  */
 export function withGradient<T extends Tensor>(
   inputs: readonly Tensor[],
-  forward: (save: (...tensors: Tensor[]) => void, wanted: boolean) => Differentiable<T>,
+  forward: (save: (...tensors: Tensor[]) => void, wanted: readonly boolean[]) => Differentiable<T>,
 ): T {
-  const wanted = tf.engine().isTapeOn();
+  const wanted = wantedGradients(inputs);
+  const any = wanted.includes(true);
   let gradient: Differentiable<T>['gradient'];
   return (tf.engine() as unknown as Engine).runKernelFunc<T>({
     inputs: Object.fromEntries(inputs.map((input, i) => [i, input])),
     forwardFunc: (_, save) => {
-      const result = forward((...tensors) => save(tensors), wanted);
+      const result = forward((...tensors) => any && save(tensors), wanted);
       gradient = result.gradient;
       return result.value;
     },
     backwardsFunc: (outputGradient, saved) => {
       const gradients = gradient(outputGradient, saved);
-      return Object.fromEntries(gradients.map((g, i) => [i, typeof g === 'function' ? g : () => g]));
+      return Object.fromEntries(gradients.map((g, i) => [i, typeof g === 'function' ? g : () => given(g)]));
     },
   });
+}
+
+function given(gradient: Tensor | null): Tensor {
+  invariant(gradient, 'withGradient: a gradient was asked for that nobody wanted when the operation was recorded');
+  return gradient;
 }
 
 /** Sums over every axis but the last: how the gradient of something that was broadcast over rows is collected. */

@@ -52,12 +52,18 @@ export class AdamW implements Optimizer {
     invariant(epsilon > 0, `AdamW: epsilon must be positive, got ${epsilon}`);
     invariant(weightDecay >= 0, `AdamW: weightDecay must not be negative, got ${weightDecay}`);
     this.#options = { beta1, beta2, epsilon, weightDecay };
-    this.#buckets = groups([...parameters].filter(([, variable]) => variable.trainable)).map((members) => ({
-      parameters: members,
-      steps: 0,
-      firstMoment: tf.keep(tf.zeros([elementsOf(members)])),
-      secondMoment: tf.keep(tf.zeros([elementsOf(members)])),
-    }));
+    const zeros = (members: readonly Parameter[]): Tensor1D => tf.zeros([elementsOf(members)]);
+    this.#buckets = [];
+    tf.tidy(() => {
+      this.#buckets = groups([...parameters].filter(([, variable]) => variable.trainable)).map((members) => ({
+        parameters: members,
+        steps: 0,
+        firstMoment: zeros(members),
+        secondMoment: zeros(members),
+      }));
+      // Only now: should memory be short, the tidy frees what there is.
+      for (const { firstMoment, secondMoment } of this.#buckets) void [tf.keep(firstMoment), tf.keep(secondMoment)];
+    });
   }
 
   step(gradients: NamedTensors, learningRate: number, { clipNorm = Infinity }: StepOptions = {}): void {

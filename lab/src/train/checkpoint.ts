@@ -8,6 +8,7 @@ import { tf, type Tensor, type Variable } from '../backend/index.ts';
 import { LabError, type RandomState } from '../base/index.ts';
 import { readSafetensors, toFloat32, writeSafetensors, type StoredTensor } from '../files/index.ts';
 import { tokenizerFromJSON, type Tokenizer } from '../tokenizer/index.ts';
+import type { LossScaleState } from './loss-scale.ts';
 
 /** A number of the loss curve. `step` counts from 1: the loss of step 1 is that of the untrained model. */
 export interface LossPoint {
@@ -27,6 +28,8 @@ export interface TrainingState {
   readonly batches?: unknown;
   /** Where the model's own random numbers (dropout) were, by path. */
   readonly random: Readonly<Record<string, RandomState>>;
+  /** Where loss scaling was, if it was on. */
+  readonly lossScale?: LossScaleState;
 }
 
 export interface CheckpointContent {

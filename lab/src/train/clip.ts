@@ -10,7 +10,8 @@ import type { NamedTensors } from './optimizer.ts';
 export function globalNorm(gradients: NamedTensors): Scalar {
   return tf.tidy(() => {
     const squares = [...gradients.values()].map((gradient) => gradient.square().sum<Scalar>());
-    return tf.addN(squares).sqrt();
+    // Not addN: on webgpu it wants a binding for each tensor, and there are few.
+    return tf.stack(squares).sum<Scalar>().sqrt();
   });
 }
 

@@ -4,8 +4,7 @@
 import { tf } from '../backend/index.ts';
 import { interruptible, LabError, type Interruption } from '../base/index.ts';
 import type { Batch } from '../data/index.ts';
-import { crossEntropy } from '../ops/index.ts';
-import { batchTensors, type LossFunction, type Trainable } from './gradients.ts';
+import { batchTensors, lossOfModel, type LossFunction, type Trainable } from './gradients.ts';
 
 export interface EvaluateOptions {
   /** Cross-entropy unless told; must be a mean over the tokens of a batch. */
@@ -18,8 +17,7 @@ export interface EvaluateOptions {
  * @throws LabError when there is no batch, or when it is interrupted.
  */
 export async function evaluateLoss(model: Trainable, batches: Iterable<Batch>, options: EvaluateOptions = {}): Promise<number> {
-  const { loss = (logits, targets) => crossEntropy(logits, targets) } = options;
-  const mean = await interruptible((signal) => meanLoss(model, batches, loss, signal));
+  const mean = await interruptible((signal) => meanLoss(model, batches, options.loss, signal));
   if (mean === undefined) throw new LabError('evaluateLoss: interrupted before the end.');
   return mean;
 }
@@ -28,7 +26,7 @@ export async function evaluateLoss(model: Trainable, batches: Iterable<Batch>, o
 export async function meanLoss(
   model: Trainable,
   batches: Iterable<Batch>,
-  lossOf: LossFunction,
+  lossOf: LossFunction | undefined,
   signal: Interruption,
 ): Promise<number | undefined> {
   const wasTraining = model.training;
@@ -40,7 +38,7 @@ export async function meanLoss(
       if (signal.stopped) return undefined;
       const loss = tf.tidy(() => {
         const { inputs, targets } = batchTensors(batch);
-        return lossOf(model.forward(inputs), targets);
+        return lossOfModel(model, inputs, targets, lossOf);
       });
       const count = batch.batchSize * batch.contextLength;
       sum += (await loss.data())[0]! * count;

@@ -2,26 +2,29 @@
  * @file The training loop: draw a batch, see how the loss would fall, take a step; now and then measure, save and listen.
  */
 import { existsSync } from 'node:fs';
-import { tf, type Scalar } from '../backend/index.ts';
+import { DeviceError, tf, type Scalar } from '../backend/index.ts';
 import { interruptible, LabError, Progress, type Interruption } from '../base/index.ts';
-import type { Batches } from '../data/index.ts';
+import type { Batch, Batches } from '../data/index.ts';
 import { LiveLoss } from '../plot/index.ts';
 import { loadCheckpoint, restoreWeights, saveCheckpoint, tensorOf, type LossPoint } from './checkpoint.ts';
-import { clipByGlobalNorm } from './clip.ts';
+import { clipByGlobalNorm, globalNorm } from './clip.ts';
 import { meanLoss } from './evaluate.ts';
-import { lossAndGradients, type Trainable } from './gradients.ts';
+import { lossAndGradients, type LossAndGradients, type Trainable } from './gradients.ts';
 import { savedConfiguration } from './load-model.ts';
+import { LossScale } from './loss-scale.ts';
 import type { Optimizer } from './optimizer.ts';
 import { randomStates, restoreRandomStates } from './random-state.ts';
-import { trainPlan, type TrainOptions, type TrainPlan, type TrainResult } from './options.ts';
+import { trainPlan, type StepReport, type TrainOptions, type TrainPlan, type TrainResult } from './options.ts';
 
 /**
  * Trains the model in place. An interrupt (Ctrl-C, or ■ in a notebook) ends it after the step, saved if there is a checkpoint.
  *
  * @throws LabError when the loss is no longer a finite number, or a checkpoint cannot be read or written.
+ * @throws DeviceError when the device is lost or has no room; the last checkpoint is intact.
  */
 export async function train(model: Trainable, batches: Batches, options: TrainOptions): Promise<TrainResult> {
   const plan = trainPlan(options);
+  checkPrecision(plan);
   const optimizer = plan.optimizer(model.namedParameters());
   const wasTraining = model.training;
   const run = new TrainingRun(model, batches, optimizer, plan);
@@ -29,11 +32,28 @@ export async function train(model: Trainable, batches: Batches, options: TrainOp
     model.train();
     await run.resume();
     return await interruptible((signal) => run.finish(signal));
+  } catch (error) {
+    throw run.explain(error);
   } finally {
     run.dispose();
     optimizer.dispose();
     if (!wasTraining) model.eval();
   }
+}
+
+/** Where nothing would be rounded, nobody should believe that it was. */
+function checkPrecision({ precision }: TrainPlan): void {
+  const backend = tf.getBackend();
+  if (precision !== 'mixed' || backend === 'webgpu') return;
+  throw new LabError(
+    `train: precision 'mixed' is there on the webgpu backend alone; ${backend} would take its products in float32 anyway. ` +
+      "Leave the precision out, or start the GPU: await startBackend({ backend: 'webgpu' }).",
+  );
+}
+
+/** A loss that is still on the device, and what happened in its step. */
+interface Unread extends Pick<StepReport, 'lossScale' | 'skipped'> {
+  readonly loss: Scalar;
 }
 
 class TrainingRun {
@@ -44,8 +64,9 @@ class TrainingRun {
   #step = 0;
   #losses: LossPoint[] = [];
   #validationLosses: LossPoint[] = [];
-  /** The loss of the last step, still on the device. */
-  #unread: Scalar | undefined;
+  readonly #scale: LossScale | undefined;
+  /** Of the last step. */
+  #unread: Unread | undefined;
   #tokens = 0;
   #stepSeconds = 0;
   #secondsBefore = 0;
@@ -58,6 +79,7 @@ class TrainingRun {
     this.#batches = batches;
     this.#optimizer = optimizer;
     this.#plan = plan;
+    this.#scale = plan.lossScaling && new LossScale(plan.lossScaling);
   }
 
   /** Goes back to where the checkpoint was, if there is one and it is wanted. */
@@ -75,6 +97,7 @@ class TrainingRun {
     const { state } = checkpoint;
     this.#batches.state = state.batches;
     restoreRandomStates(this.#model, state.random);
+    if (this.#scale && state.lossScale) this.#scale.state = state.lossScale;
     this.#step = this.#savedStep = state.step;
     this.#losses = [...state.losses];
     this.#validationLosses = [...state.validationLosses];
@@ -109,27 +132,57 @@ class TrainingRun {
   }
 
   dispose(): void {
-    this.#unread?.dispose();
+    this.#unread?.loss.dispose();
   }
 
   /** One update. The loss of the step before is read while the device works on this one. */
   async #advance(): Promise<void> {
-    const { accumulate, loss: lossOf, clipNorm, schedule } = this.#plan;
+    const { accumulate } = this.#plan;
     const started = performance.now();
     const drawn = Array.from({ length: accumulate }, () => this.#batches.next());
-    const loss = tf.tidy(() => {
-      const found = lossAndGradients(this.#model, drawn, lossOf);
-      const clipHere = clipNorm !== Infinity && this.#optimizer.clips !== true;
-      const gradients = clipHere ? clipByGlobalNorm(found.gradients, clipNorm) : found.gradients;
-      this.#optimizer.step(gradients, schedule(this.#step), { clipNorm });
-      return found.loss;
-    });
+    const step = this.#scale
+      ? await this.#scaledStep(drawn, this.#scale)
+      : { loss: tf.tidy(() => this.#update(this.#differentiate(drawn))) };
     const before = this.#unread;
-    this.#unread = loss;
+    this.#unread = step;
     this.#step++;
     if (before) await this.#report(before);
     this.#tokens += drawn.reduce((sum, { batchSize, contextLength }) => sum + batchSize * contextLength, 0);
     this.#stepSeconds += (performance.now() - started) / 1000;
+  }
+
+  #differentiate(drawn: readonly Batch[]): LossAndGradients {
+    const { loss, precision } = this.#plan;
+    return lossAndGradients(this.#model, drawn, loss, { precision, scale: this.#scale?.scale ?? 1 });
+  }
+
+  /** @returns the loss */
+  #update({ loss, gradients }: LossAndGradients): Scalar {
+    const { clipNorm, schedule } = this.#plan;
+    const clipHere = clipNorm !== Infinity && this.#optimizer.clips !== true;
+    const clipped = clipHere ? clipByGlobalNorm(gradients, clipNorm) : gradients;
+    this.#optimizer.step(clipped, schedule(this.#step), { clipNorm });
+    return loss;
+  }
+
+  /** Waits for the gradients, and takes the step only when all of them are finite. */
+  async #scaledStep(drawn: readonly Batch[], scaling: LossScale): Promise<Unread> {
+    const lossScale = scaling.scale;
+    const { loss, norm, ...kept } = tf.tidy(() => {
+      const found = this.#differentiate(drawn);
+      return { loss: found.loss, norm: globalNorm(found.gradients), gradients: Object.fromEntries(found.gradients) };
+    });
+    try {
+      const [length] = await norm.data();
+      const taken = scaling.update(Number.isFinite(length));
+      if (taken) tf.tidy(() => void this.#update({ loss, gradients: new Map(Object.entries(kept.gradients)) }));
+      return { loss, lossScale, skipped: !taken };
+    } catch (error) {
+      loss.dispose();
+      throw error;
+    } finally {
+      tf.dispose([norm, kept.gradients]);
+    }
   }
 
   /** Reads the loss of the last step, so that all steps are told. */
@@ -140,28 +193,37 @@ class TrainingRun {
   }
 
   /** @throws LabError when the loss is not a finite number. */
-  async #report(onDevice: Scalar): Promise<void> {
-    const loss = (await onDevice.data())[0]!;
-    onDevice.dispose();
+  async #report({ loss: onDevice, ...happened }: Unread): Promise<void> {
+    const loss = await onDevice.data().then(([value]) => value!).finally(() => onDevice.dispose());
     const step = this.#losses.length + 1;
     const learningRate = this.#plan.schedule(step - 1);
     if (!Number.isFinite(loss)) throw this.#diverged(step, loss, learningRate);
     this.#losses.push({ step, loss });
     this.#live?.update(step, { train: loss });
     this.#progress?.update(step, this.#note());
-    this.#plan.onStep?.({ step, loss, learningRate });
+    this.#plan.onStep?.({ step, loss, learningRate, ...happened });
   }
 
   #diverged(step: number, loss: number, learningRate: number): LabError {
-    const { checkpoint } = this.#plan;
-    const kept =
-      checkpoint && this.#savedStep !== undefined
-        ? ` The checkpoint of step ${this.#savedStep} is intact: ${checkpoint.path}`
-        : '';
     return new LabError(
-      `Training stopped: the loss of step ${step} is ${loss}. The learning rate, ${learningRate} there, may be too high, ` +
-        `the warmup too short, or a part of the model divides by zero or takes the logarithm of zero.${kept}`,
+      `Training stopped: the loss of step ${step} is ${loss}. The learning rate, ${learningRate} there, may be too high, the ` +
+        'warmup too short, a batch may hold numbers that are not finite, or a part of the model divides by zero or takes the ' +
+        `logarithm of zero. checkNumerics(() => train(…)) finds the operation.${this.#kept()}`,
     );
+  }
+
+  /** What the device's failure means for this training. */
+  explain(error: unknown): unknown {
+    if (!(error instanceof DeviceError)) return error;
+    const { kind, message } = error;
+    const told = `Training stopped after step ${this.#losses.length}. ${message}${this.#kept()}`;
+    return new DeviceError(kind, told, { cause: error });
+  }
+
+  #kept(): string {
+    const { checkpoint } = this.#plan;
+    if (!checkpoint || this.#savedStep === undefined) return '';
+    return ` The checkpoint of step ${this.#savedStep} is intact: ${checkpoint.path}`;
   }
 
   async #validate(signal: Interruption): Promise<void> {
@@ -191,6 +253,7 @@ class TrainingRun {
           seconds,
           batches: this.#batches.state,
           random: randomStates(this.#model),
+          ...(this.#scale && { lossScale: this.#scale.state }),
         },
         ...(config ? { configuration: savedConfiguration(config) } : {}),
         ...(tokenizer ? { tokenizer } : {}),

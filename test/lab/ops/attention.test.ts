@@ -5,9 +5,14 @@
 import {
   acceleratedOperations,
   attention,
+  type AttentionFunction,
+  attentionProblem,
   attentionReference,
+  RowBlockAttention,
   fusedAttention,
+  hasAttentionKernel,
   Random,
+  registerAttentionKernel,
   ShaderRunner,
   startBackend,
   stopBackend,
@@ -22,6 +27,7 @@ import {
 } from 'lab';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { relativeError } from '../core-fixture.ts';
+import { hasTensorFlow } from '../tensorflow.ts';
 import { attentionTruth, type Shape } from './attention-truth.ts';
 
 const FORWARD = 1e-5;
@@ -213,16 +219,31 @@ async function errorsOf({ options = {}, bias: biasShape, spread = 1, ...sizes }:
   };
 }
 
-const hasSoftwareGpu = process.platform === 'linux' && process.arch === 'x64';
-const backends: readonly BackendName[] = ['cpu', 'wasm', ...(hasSoftwareGpu ? (['webgpu'] as const) : [])];
+/** What runs attention: a backend as it is, or with attention in plain operations block by block, in small blocks. */
+interface Runner {
+  readonly backend: BackendName;
+  readonly blockwise?: boolean;
+}
 
-describe.each(backends)('fused attention on %s', (backend) => {
+const hasSoftwareGpu = process.platform === 'linux' && process.arch === 'x64';
+const runners: Readonly<Record<string, Runner>> = {
+  cpu: { backend: 'cpu' },
+  wasm: { backend: 'wasm' },
+  ...(hasSoftwareGpu && { webgpu: { backend: 'webgpu' } }),
+  'cpu, block by block': { backend: 'cpu', blockwise: true },
+  ...(hasTensorFlow() && { tensorflow: { backend: 'tensorflow' } }),
+};
+
+describe.each(Object.entries(runners))('fused attention on %s', (_name, { backend, blockwise = false }) => {
+  let unregister = (): void => {};
   beforeAll(async () => {
     await startBackend({ backend, threads: 2, softwareGpu: true });
+    if (blockwise) unregister = registerAttentionKernel(backend, new RowBlockAttention({ blockScores: 300 }));
     tf.engine().startScope();
   });
   afterAll(async () => {
     tf.engine().endScope();
+    unregister();
     await stopBackend();
   });
 
@@ -230,6 +251,15 @@ describe.each(backends)('fused attention on %s', (backend) => {
     const { output, ...gradients } = await errorsOf(example);
     expect(output).toBeLessThanOrEqual(FORWARD);
     for (const [name, error] of Object.entries(gradients)) expect(error, name).toBeLessThanOrEqual(BACKWARD);
+  });
+
+  it.runIf(backend !== 'cpu')('declines nothing of that but heads beyond the largest', () => {
+    const declined = Object.entries(cases).filter(([, { options = {}, bias, ...sizes }]) => {
+      const { batch, heads, keyValueHeads, queries, keys, headSize } = { ...small, ...sizes };
+      const [q, k] = [tf.zeros<tf.Rank.R4>([batch, heads, queries, headSize]), tf.zeros<tf.Rank.R4>([batch, keyValueHeads, keys, headSize])];
+      return !hasAttentionKernel(attentionProblem(q, k, k, { ...options, ...(bias && { bias: tf.zeros([...bias]) }) }));
+    });
+    expect(declined.map(([name]) => name)).toEqual(['head size 260, beyond the kernels']);
   });
 
   it('gives zeros, and zero gradients, to a query that sees nothing', async () => {
@@ -260,7 +290,17 @@ describe.each(backends)('fused attention on %s', (backend) => {
         .map((g) => g.data()),
     );
     expect(gradients.flatMap((g) => [...g]).every(Number.isFinite)).toBe(true);
-    expect([1, 3, 4, 5, 6, 7].map((i) => gradients[3]![i])).toEqual([0, 0, 0, 0, 0, 0]);
+    expect([1, 3, 4, 5, 6, 7].every((i) => gradients[3]![i] === 0)).toBe(true);
+  });
+
+  it('hides keys by a bias of −1e30, too, to which no score of an ordinary size adds anything', async () => {
+    const [q, k, v] = [normal(1, 1, 6, 4), normal(1, 1, 9, 4), normal(1, 1, 9, 4)];
+    const bias = tf.mul(tf.ones([6, 9]), -1e30);
+    for (const queries of [1, 6]) {
+      const some = q.slice<Tensor4D>([0, 0, 0, 0], [1, 1, queries, 4]);
+      const output = fusedAttention(some, k, v, { causal: true, bias: bias.slice([0, 0], [queries, 9]) });
+      expect([...(await output.data())].every((x) => x === 0)).toBe(true);
+    }
   });
 
   it('gives the same bits again', async () => {
@@ -298,7 +338,7 @@ describe.each(backends)('fused attention on %s', (backend) => {
   });
 
   it('is what `attention` runs on, and gives the model the same logits and gradients as plain attention', async () => {
-    const model = (compute: typeof attention) =>
+    const model = (compute: AttentionFunction) =>
       new Transformer({
         vocabSize: 11,
         width: 12,
@@ -311,7 +351,7 @@ describe.each(backends)('fused attention on %s', (backend) => {
         seed: 5,
       });
     const tokens = tf.tensor2d([[1, 2, 3, 4, 5, 6, 7, 8, 9]], [1, 9], 'int32');
-    const plain: typeof attention = (q, k, v, options) =>
+    const plain: AttentionFunction = (q, k, v, options) =>
       attentionReference(q, k, v, { causal: true, ...(options?.bias && { bias: options.bias }) });
     const values = await Promise.all(
       [attention, plain].flatMap((compute) => {
@@ -425,13 +465,9 @@ describe.runIf(hasSoftwareGpu)('on webgpu', () => {
       workgroups: [1, 1, 1],
     } as const;
     const before = tf.add(queries(2), 1);
-    const result = tf.engine().makeTensorFromTensorInfo(runner.run(broken)[0]!);
-    const derived = tf.mul(result, 2);
-    await expect(derived.data()).rejects.toThrow(/The GPU refused the shader 'broken', and its result is wrong: .*WGSL/s);
-    await expect(result.data()).rejects.toThrow(/'broken'/);
+    expect(() => runner.run(broken)).toThrow(/The GPU refused the shader 'broken', and there is no result: .*WGSL/s);
     expect([...(await before.data())]).toEqual(Array(8).fill(2));
     expect([...(await tf.add(queries(1), 2).data())]).toEqual([3, 3, 3, 3]);
     expect(() => runner.run(broken)).toThrow(/'broken'/);
-    runner.remove();
   });
 });

@@ -27,6 +27,7 @@ import {
 } from 'lab';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectNear } from '../core-fixture.ts';
+import { hasTensorFlow } from '../tensorflow.ts';
 
 const random = new Random(5);
 const sizeOf = (shape: readonly number[]): number => shape.reduce((size, n) => size * n, 1);
@@ -261,6 +262,7 @@ function adamwTests(): void {
 
 const engines = [
   { backend: 'cpu', flavour: '', threads: 1 },
+  ...(hasTensorFlow() ? [{ backend: 'tensorflow', flavour: '', threads: 2 } as const] : []),
   ...runnableFlavours(true).flatMap((flavour) => [1, 3].map((threads) => ({ backend: 'wasm', flavour, threads }) as const)),
 ] as const;
 

@@ -3,83 +3,9 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { planProduct, Random, runnableFlavours, startBackend, stopBackend, tf } from 'lab';
-
-interface Product {
-  readonly batchA: readonly number[];
-  readonly batchB: readonly number[];
-  readonly m: number;
-  readonly k: number;
-  readonly n: number;
-}
+import { single, TOLERANCE, worstOf } from './matmul-truth.ts';
 
 const random = new Random(7);
-const product = (shape: readonly number[]): number => shape.reduce((size, n) => size * n, 1);
-const transpositions = [
-  [false, false],
-  [false, true],
-  [true, false],
-  [true, true],
-] as const;
-
-/** Which matrix of an operand meets the i-th of the broadcast batch. */
-function matrixIndex(i: number, batch: readonly number[], shape: readonly number[]): number {
-  let index = 0;
-  let step = 1;
-  let rest = i;
-  for (let axis = shape.length - 1; axis >= 0; axis--) {
-    const size = batch[axis - shape.length + batch.length] ?? 1;
-    const place = rest % shape[axis]!;
-    rest = Math.floor(rest / shape[axis]!);
-    if (size > 1) index += place * step;
-    step *= size;
-  }
-  return index;
-}
-
-/** ‖C − reference‖ relative to ‖ |A| |B| ‖, the yardstick of rounding errors in a sum (Higham 2002, section 3.5). */
-async function errorOf({ batchA, batchB, m, k, n }: Product, transposeA: boolean, transposeB: boolean): Promise<number> {
-  const shapeA = [...batchA, ...(transposeA ? [k, m] : [m, k])];
-  const shapeB = [...batchB, ...(transposeB ? [n, k] : [k, n])];
-  const valuesA = random.normals(product(shapeA));
-  const valuesB = random.normals(product(shapeB));
-  const [a, b] = [tf.tensor(valuesA, shapeA), tf.tensor(valuesB, shapeB)];
-  const c = tf.matMul(a, b, transposeA, transposeB);
-  const batch = tf.broadcast_util.assertAndGetBroadcastShape([...batchA], [...batchB]);
-  expect(c.shape).toEqual([...batch, m, n]);
-  const values = await c.data();
-  tf.dispose([a, b, c]);
-  let error = 0;
-  let scale = 0;
-  for (let q = 0; q < product(batch); q++) {
-    const startA = matrixIndex(q, batchA, batch) * m * k;
-    const startB = matrixIndex(q, batchB, batch) * k * n;
-    for (let i = 0; i < m; i++) {
-      for (let j = 0; j < n; j++) {
-        let sum = 0;
-        let size = 0;
-        for (let p = 0; p < k; p++) {
-          const term = valuesA[startA + (transposeA ? p * m + i : i * k + p)]! * valuesB[startB + (transposeB ? j * k + p : p * n + j)]!;
-          sum += term;
-          size += Math.abs(term);
-        }
-        error += (values[(q * m + i) * n + j]! - sum) ** 2;
-        scale += size ** 2;
-      }
-    }
-  }
-  return scale === 0 ? Math.sqrt(error) : Math.sqrt(error / scale);
-}
-
-async function worstOf(products: readonly Product[]): Promise<number> {
-  let worst = 0;
-  for (const one of products) {
-    for (const [transposeA, transposeB] of transpositions) worst = Math.max(worst, await errorOf(one, transposeA, transposeB));
-  }
-  return worst;
-}
-
-const TOLERANCE = 5e-7; // a few units in the last place of a float
-const single = (m: number, k: number, n: number): Product => ({ batchA: [], batchB: [], m, k, n });
 const flavours = runnableFlavours(true);
 const engines = flavours.flatMap((flavour) => [1, 2, 3].map((threads) => ({ flavour, threads })));
 

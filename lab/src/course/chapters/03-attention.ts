@@ -13,6 +13,8 @@ import {
   type AttentionFunction,
 } from '../../attention/index.ts';
 import { tf, type Tensor, type Tensor2D, type Tensor3D, type Tensor4D } from '../../backend/index.ts';
+import { invariant } from '../../base/index.ts';
+import { dropoutFactors } from '../../ops/index.ts';
 import type { Answer, Assembly, Chapter } from '../exercise.ts';
 
 type MaskedAttention = (q: Tensor4D, k: Tensor4D, v: Tensor4D, mask: Tensor | null) => Tensor4D;
@@ -22,7 +24,7 @@ interface Cache {
   readonly v: Tensor4D;
 }
 
-const maskedAttention: MaskedAttention = (q, k, v, mask) => attention(q, k, v, mask ? { bias: mask } : {});
+const maskedAttention: MaskedAttention = (q, k, v, mask) => attention(q, k, v, mask ? { bias: mask.toFloat() } : {});
 
 function multiHead(x: Tensor3D, weights: ProjectionWeights, heads: number, mask: Tensor | null): Tensor3D {
   const [B, T, D] = x.shape;
@@ -56,7 +58,9 @@ function attentionFrom(parts: AttentionParts): AttentionFunction {
   const oneToOne = parts.scaledDotProduct ?? maskedAttention;
   const repeated: MaskedAttention = (q, k, v, mask) => oneToOne(q, repeatHeads(k, q.shape[1]), repeatHeads(v, q.shape[1]), mask);
   const attend = parts.groupedQueryAttention ?? repeated;
-  return (q, k, v, { causal = false, scale, bias, dropout }) => {
+  return (q, k, v, { causal = false, scale, bias, dropout, ...others }) => {
+    const unknown = Object.keys(others);
+    invariant(unknown.length === 0, () => `the attention of chapter 03 knows nothing of ${unknown.join(', ')}: leave it out`);
     const [, heads, T, S] = q.shape;
     const U = k.shape[2];
     // A single query is the last token: nothing is in its future.
@@ -68,7 +72,8 @@ function attentionFrom(parts: AttentionParts): AttentionFunction {
     // With the identity for values, attention hands over its weights.
     const identity = tf.eye(U).reshape<Tensor4D>([1, 1, U, U]).tile<Tensor4D>([q.shape[0], heads, 1, 1]);
     const weights = oneToOne(scaled, repeatHeads(k, heads), identity, added);
-    return tf.matMul<Tensor4D>(dropout(weights), repeatHeads(v, heads));
+    const factors = tf.tensor4d(dropoutFactors(dropout, q.shape[0] * heads, T, U), weights.shape);
+    return tf.matMul<Tensor4D>(weights.mul(factors), repeatHeads(v, heads));
   };
 }
 

@@ -1,10 +1,14 @@
 /**
  * @file The bends of the MLP: GELU (Hendrycks and Gimpel 2016), SiLU, and SwiGLU, where one half gates the other (Shazeer 2020).
- * Each keeps its inputs for the backward pass and computes the rest again.
+ * Each keeps its inputs for the backward pass and computes the rest again. GELU by its tanh formula and SwiGLU are one kernel a
+ * pass where the running backend has them.
  */
 import { tf, type Tensor } from '../../backend/index.ts';
 import { invariant } from '../../base/index.ts';
+import { fusedKernel } from '../fused.ts';
 import { withGradient } from '../with-gradient.ts';
+import './wasm.ts';
+import './webgpu.ts';
 
 export interface GeluOptions {
   /** 'tanh': the approximation that GPT-2 was trained with (gelu_new). 'none': with the exact error function. */
@@ -16,6 +20,13 @@ const cubic = 0.044715;
 
 /** x · Φ(x), the probability that a standard normal deviate is below x times x. Any shape. */
 export function gelu<T extends Tensor>(x: T, { approximate = 'tanh' }: GeluOptions = {}): T {
+  const [forward, backward] = [fusedKernel('gelu'), fusedKernel('geluGradient')];
+  if (approximate === 'tanh' && forward && backward) {
+    return withGradient<T>([x], (save) => {
+      save(x);
+      return { value: forward({ x })[0] as T, gradient: (dy, [saved]) => backward({ x: saved!, dy }) };
+    });
+  }
   const parts = approximate === 'tanh' ? tanhParts : exactParts;
   return withGradient<T>([x], (save) => {
     save(x);
@@ -79,8 +90,15 @@ export function swiglu<T extends Tensor>(gate: T, up: T): T {
     gate.shape.join() === up.shape.join(),
     () => `swiglu: gate is [${gate.shape}] but up is [${up.shape}]; they must be equal`,
   );
+  const [forward, backward] = [fusedKernel('swiglu'), fusedKernel('swigluGradient')];
   return withGradient<T>([gate, up], (save) => {
     save(gate, up);
+    if (forward && backward) {
+      return {
+        value: forward({ gate, up })[0] as T,
+        gradient: (dy, [savedGate, savedUp]) => backward({ gate: savedGate!, up: savedUp!, dy }),
+      };
+    }
     return {
       value: tf.mul(tf.mul(gate, tf.sigmoid(gate)), up) as T,
       gradient: (dy, [savedGate, savedUp]) => {

@@ -7,6 +7,7 @@ import { invariant } from '../../base/index.ts';
 import { fusedKernel } from '../fused.ts';
 import type { AdamWSettings } from './settings.ts';
 import './wasm.ts';
+import './webgpu.ts';
 
 export { clipFactor, type AdamWSettings } from './settings.ts';
 

@@ -49,7 +49,7 @@ fn main(
   let b = head / problem.H;
   let h = head % problem.H;
   let row = head * problem.T + t;
-  let firstKey = head / problem.group * problem.U; // where this head's keys begin
+  let firstKey = head / problem.group * problem.capacity; // where this head's keys begin
   let start = i32(group.x) * ${SPLIT};
   let range = range_ofQueries(b, t);
 
@@ -121,11 +121,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   var O = vec4<f32>(0.0);
   for (var i = 0; i < splits; i++) {
     let place = row * splits + i;
+    if (mass[place].y <= 0.0) { continue; } // nothing seen there; not so for NaN
     let rescale = exp(mass[place].x - m);
     l += rescale * mass[place].y;
     if (d < ${quarters(features.headSize)}) { O += rescale * load_part(place, d); }
   }
-  if (d < ${quarters(features.headSize)}) { store_o(row, d, select(vec4<f32>(0.0), O / l, l > 0.0)); }
-  if (d == 0) { logSumExp[row] = select(0.0, m + log(l), l > 0.0); }
+  if (d < ${quarters(features.headSize)}) { store_o(row, d, select(O / l, vec4<f32>(0.0), l <= 0.0)); }
+  if (d == 0) { logSumExp[row] = select(m + log(l), 0.0, l <= 0.0); }
 }`;
 }

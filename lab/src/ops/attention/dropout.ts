@@ -2,6 +2,7 @@
  * @file Dropout whose mask is never stored: whether a weight is forgotten is a hash of where it stands, so that the backward
  * pass finds the same mask again, in any order, on any backend. Salmon et al. 2011 call that a counter-based generator.
  */
+import { HEAD_STEP, KEY_STEP, QUERY_STEP } from './shared.ts';
 
 /** Which attention weights to forget in training. */
 export interface AttentionDropout {
@@ -10,11 +11,6 @@ export interface AttentionDropout {
   /** The same seed forgets the same weights; take another one for each layer and step. An integer, 0 … 2³² − 1. */
   readonly seed: number;
 }
-
-/** Odd numbers that spread the counters over 32 bits: 2³² times the golden ratio's fraction, and MurmurHash3's multipliers. */
-export const HEAD_STEP = 0x9e3779b9;
-export const QUERY_STEP = 0x85ebca6b;
-export const KEY_STEP = 0xc2b2ae35;
 
 /** Scrambles 32 bits so that each bit of the input changes half of the output's. Appleby's MurmurHash3, its last step. */
 export function mix(x: number): number {

@@ -40,7 +40,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   let head = i32(group.y); // b · H + h
   let b = head / problem.H;
   let h = head % problem.H;
-  let firstKey = head / problem.group * problem.U; // where this head's keys begin
+  let firstKey = head / problem.group * problem.capacity; // where this head's keys begin
   let endKey = firstKey + problem.U;
   let firstQuery = i32(group.x) * ${TILE};
   let lastQuery = min(firstQuery + ${TILE}, problem.T) - 1;
@@ -105,10 +105,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   workgroupBarrier();
   l = vec4<f32>(0.0);
   for (var c = 0; c < ${SIDE}; c++) { l += parts[y * ${SIDE} + c]; }
-  let share = select(vec4<f32>(0.0), 1.0 / l, l > vec4<f32>(0.0));
+  let nothing = l <= vec4<f32>(0.0); // not so for NaN
+  let share = select(1.0 / l, vec4<f32>(0.0), nothing);
   let row = firstRow + 4 * y;
   ${tiles.storeSums('O', 'o', 'row', 'endRow', chunks, (i) => `share[${i}]`)}
-  let L = select(vec4<f32>(0.0), m + log(l), l > vec4<f32>(0.0));
+  let L = select(m + log(l), vec4<f32>(0.0), nothing);
   ${eachRow((i) => `if (x == 0 && row + ${i} < endRow) { logSumExp[row + ${i}] = L[${i}]; }`)}
 }`;
 }

@@ -4,7 +4,7 @@
  *
  * Shapes: B batch, H heads, K key/value heads, T queries, U keys, S head size.
  */
-import type { Tensor, Tensor4D } from '../../backend/index.ts';
+import { tf, type Tensor, type Tensor4D } from '../../backend/index.ts';
 import { invariant } from '../../base/index.ts';
 import type { AttentionDropout } from './dropout.ts';
 import { visibility, type MaskRule, type Visibility } from './mask-rule.ts';
@@ -21,6 +21,8 @@ export interface FusedAttentionOptions extends MaskRule {
    */
   readonly bias?: Tensor;
   readonly dropout?: AttentionDropout;
+  /** How many of the keys and values count: what lies behind them is a cache's room for more. All unless told. */
+  readonly keys?: number;
 }
 
 /** The checked problem: what a kernel needs to know besides the tensors. */
@@ -30,6 +32,8 @@ export interface AttentionProblem {
   readonly keyValueHeads: number;
   readonly queries: number;
   readonly keys: number;
+  /** What k and v have room for along the axis of keys: at least `keys`, and more only where no gradient is wanted. */
+  readonly keyCapacity: number;
   readonly headSize: number;
   readonly scale: number;
   /** 0 for none */
@@ -50,10 +54,15 @@ export const HIDDEN_BELOW = -1e30;
 export function attentionProblem(q: Tensor4D, k: Tensor4D, v: Tensor4D, options: FusedAttentionOptions): AttentionProblem {
   checkShapes(q, k, v);
   const [batch, heads, queries, headSize] = q.shape;
-  const [, keyValueHeads, keys] = k.shape;
+  const [, keyValueHeads, keyCapacity] = k.shape;
+  const { keys = keyCapacity } = options;
   const { scale = 1 / Math.sqrt(headSize), softCap = 0, alibiSlopes, bias, dropout } = options;
   invariant(Number.isFinite(scale), () => `fusedAttention: scale must be a finite number, got ${scale}`);
   invariant(softCap >= 0 && Number.isFinite(softCap), () => `fusedAttention: softCap must be positive, got ${softCap}`);
+  invariant(
+    Number.isInteger(keys) && keys > 0 && keys <= keyCapacity,
+    () => `fusedAttention: keys must be 1 … ${keyCapacity}, as many as there are, got ${keys}`,
+  );
   invariant(
     !alibiSlopes || alibiSlopes.length === heads,
     () => `fusedAttention: there are ${heads} heads and ${alibiSlopes!.length} alibiSlopes`,
@@ -64,6 +73,7 @@ export function attentionProblem(q: Tensor4D, k: Tensor4D, v: Tensor4D, options:
     keyValueHeads,
     queries,
     keys,
+    keyCapacity,
     headSize,
     scale,
     softCap,
@@ -72,6 +82,12 @@ export function attentionProblem(q: Tensor4D, k: Tensor4D, v: Tensor4D, options:
     dropout: dropout && dropout.rate > 0 ? checkDropout(dropout) : null,
     mask: maskOf(options, queries, keys, batch),
   };
+}
+
+/** The first `keys` along the axis of keys of k or v [B, K, U, S]: the tensor itself where these are all. */
+export function firstKeys(x: Tensor4D, keys: number): Tensor4D {
+  const [batch, heads, all, headSize] = x.shape;
+  return keys === all ? x : tf.slice(x, [0, 0, 0, 0], [batch, heads, keys, headSize]);
 }
 
 /** The last mask: every layer of a model asks for the same one. */

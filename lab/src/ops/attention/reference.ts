@@ -7,7 +7,7 @@
 import { tf, type Tensor, type Tensor4D } from '../../backend/index.ts';
 import { dropoutFactors } from './dropout.ts';
 import type { Visibility } from './mask-rule.ts';
-import { attentionProblem, HIDDEN_BELOW, type AttentionProblem, type FusedAttentionOptions } from './problem.ts';
+import { attentionProblem, firstKeys, HIDDEN_BELOW, type AttentionProblem, type FusedAttentionOptions } from './problem.ts';
 
 /**
  * dropout(softmax(cap(q kᵀ · scale) + ALiBi + bias + mask)) v; see `fusedAttention`.
@@ -22,12 +22,13 @@ export function attentionReference(q: Tensor4D, k: Tensor4D, v: Tensor4D, option
   const { batch, heads, keyValueHeads, queries, keys, headSize, dropout } = problem;
   return tf.tidy(() => {
     const grouped = tf.reshape(tf.mul(q, problem.scale), [batch, keyValueHeads, -1, headSize]); // [B, K, H/K · T, S]
-    const products = tf.reshape(tf.matMul(grouped, k, false, true), [batch, heads, queries, keys]);
+    const products = tf.reshape(tf.matMul(grouped, firstKeys(k, keys), false, true), [batch, heads, queries, keys]);
     const weights = softmaxOfVisible(finalScores(products, problem, options.bias), problem.mask, options.bias !== undefined);
     const used = dropout
       ? tf.mul(weights, tf.tensor4d(dropoutFactors(dropout, batch * heads, queries, keys), [batch, heads, queries, keys]))
       : weights;
-    return tf.reshape(tf.matMul(tf.reshape(used, [batch, keyValueHeads, -1, keys]), v), [batch, heads, queries, headSize]);
+    const output = tf.matMul(tf.reshape(used, [batch, keyValueHeads, -1, keys]), firstKeys(v, keys));
+    return tf.reshape(output, [batch, heads, queries, headSize]);
   });
 }
 
@@ -39,7 +40,7 @@ function finalScores(products: Tensor, { softCap, slopes, mask }: AttentionProbl
 }
 
 /** How far each query's own place is from each key. @returns [rows, 1, T, U] */
-function distances({ rows, queries, keys, ofQueries }: Visibility): Tensor4D {
+export function distances({ rows, queries, keys, ofQueries }: Visibility): Tensor4D {
   const values = new Float32Array(rows * queries * keys);
   for (let i = 0; i < values.length; i++) {
     const row = Math.floor(i / keys);

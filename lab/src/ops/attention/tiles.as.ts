@@ -10,24 +10,24 @@ import { element } from '../matmul/pack.as';
 import { COLUMNS, ROWS, tileAdd, tileSet } from '../matmul/tile.as';
 import { multiplyAdd } from '../matmul/tile.as';
 import { boundedExp, largestOf, sumOf } from '../wasm/vectors.as';
+import { FORWARD_QUERIES, MOST_KEYS } from './shared';
 
-/** The most keys in a tile, and queries in a row block: 192 KiB of scores. */
-export const MOST_KEYS: i32 = 512;
-export const MOST_QUERIES: i32 = 96;
 /** A row block may be filled up to whole strips. */
 const STRIP_SLACK: i32 = 8;
 
-/** Bytes of a thread's memory for the scores, and for two numbers a row. */
-export function scoreSpace(): i32 { return ((MOST_QUERIES + STRIP_SLACK) * (MOST_KEYS + 2)) << 2; }
+/** Bytes of a thread's memory for the scores, for two numbers a row, and for one row more. */
+export function scoreSpace(): i32 { return ((FORWARD_QUERIES + STRIP_SLACK) * (MOST_KEYS + 2) + MOST_KEYS) << 2; }
 
 let scoresStart: usize = 0;
 
 export function useScoreSpace(start: usize): void { scoresStart = start; }
 export function scores(): usize { return scoresStart; }
-export function rowNumbers(): usize { return element(scoresStart, (MOST_QUERIES + STRIP_SLACK) * MOST_KEYS); }
+export function rowNumbers(): usize { return element(scoresStart, (FORWARD_QUERIES + STRIP_SLACK) * MOST_KEYS); }
+/** How steep the soft cap is at each score of a row. */
+export function steepness(): usize { return element(scoresStart, (FORWARD_QUERIES + STRIP_SLACK) * (MOST_KEYS + 2)); }
 
-/** What stands in the place of a hidden score until the row is done: exp makes next to nothing of it. */
-const HIDDEN: f32 = -1e30;
+/** What stands in the place of a hidden score until the row is done: exp makes next to nothing of it, or nothing. */
+export const HIDDEN: f32 = -1e30;
 
 /** Where the keys that a query sees begin and end, in the tile of `count` keys that begins at `start`. */
 @inline export function seenFrom(ranges: usize, query: i32, start: i32, count: i32): i32 {
@@ -94,7 +94,7 @@ export function addTransposed(
 }
 
 /** Writes `value` over row[from, to). */
-@inline function fill(row: usize, from: i32, to: i32, value: f32): void {
+@inline export function fill(row: usize, from: i32, to: i32, value: f32): void {
   let j = from;
   for (; j + 4 <= to; j += 4) v128.store(element(row, j), f32x4.splat(value));
   for (; j < to; ++j) f32.store(element(row, j), value);
@@ -122,13 +122,25 @@ export function addTransposed(
   return largestOf(f32x4.pmax(m0, m1));
 }
 
+/** Weights below e^LEAST_EXPONENT count as 0: no sum of floats would show them, and products with them are slow once they underflow. */
+const LEAST_EXPONENT: f32 = -60;
+
+/**
+ * e^x of scores relative to the largest. Without a cut it is never 0, only below the smallest share; with one, for a little more
+ * work, it is exactly 0 where a bias hides the key or ALiBi puts it far away. NaN stays NaN.
+ */
+@inline export function weigh(cut: bool, x: v128): v128 {
+  return cut ? v128.andnot(boundedExp(x), f32x4.lt(x, f32x4.splat(LEAST_EXPONENT))) : boundedExp(x);
+}
+
 /** row = exp(row · scale + shift) over [from, to), multiples of eight; returns the sum. */
-@inline export function exponentials(row: usize, from: i32, to: i32, scale: f32, shift: f32): f32 {
+@inline export function exponentials(cut: bool, row: usize, from: i32, to: i32, scale: f32, shift: f32): f32 {
   const scales = f32x4.splat(scale), shifts = f32x4.splat(shift);
   let s0 = f32x4.splat(0), s1 = s0;
   for (let j = from; j < to; j += 8) {
     const at = element(row, j);
-    const e0 = boundedExp(multiplyAdd(v128.load(at), scales, shifts)), e1 = boundedExp(multiplyAdd(v128.load(at, 16), scales, shifts));
+    const e0 = weigh(cut, multiplyAdd(v128.load(at), scales, shifts));
+    const e1 = weigh(cut, multiplyAdd(v128.load(at, 16), scales, shifts));
     v128.store(at, e0);
     v128.store(at, e1, 16);
     s0 = f32x4.add(s0, e0);

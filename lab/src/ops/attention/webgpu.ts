@@ -138,14 +138,14 @@ export class WebGpuAttention implements AttentionKernel {
 
 /** In the order of the struct Problem in wgsl.ts. */
 function problemUniforms(problem: AttentionProblem): Uniform[] {
-  const { batch, heads, keyValueHeads, queries, keys, mask, dropout, scale, softCap, slopes } = problem;
+  const { batch, heads, keyValueHeads, queries, keys, keyCapacity, mask, dropout, scale, softCap, slopes } = problem;
   const int = (...data: number[]): Uniform[] => data.map((x) => ({ type: 'int32', data: [x] }));
   const float = (...data: number[]): Uniform[] => data.map((x) => ({ type: 'float32', data: [x] }));
   const fours = Array.from({ length: Math.ceil((slopes?.length ?? 0) / 4) }, (_, i) =>
     Array.from({ length: 4 }, (_, lane) => slopes![4 * i + lane] ?? 0),
   );
   return [
-    ...int(batch, heads, queries, keys, heads / keyValueHeads, mask.rows > 1 ? 1 : 0, ...biasStrides(problem)),
+    ...int(batch, heads, queries, keys, keyCapacity, heads / keyValueHeads, mask.rows > 1 ? 1 : 0, ...biasStrides(problem)),
     { type: 'uint32', data: [dropout?.seed ?? 0] },
     { type: 'uint32', data: [dropoutThreshold(dropout?.rate ?? 0)] },
     ...float(1 / (1 - (dropout?.rate ?? 0)), scale, softCap),

@@ -4,8 +4,8 @@
  *
  * Letters as in the paper: T queries, U keys, S scores, P weights, O output, D = rowsum(dO ∘ O), L log-sum-exp.
  */
-import { HEAD_STEP, KEY_STEP, QUERY_STEP } from './dropout.ts';
 import { HIDDEN_BELOW, type AttentionProblem } from './problem.ts';
+import { HEAD_STEP, KEY_STEP, QUERY_STEP } from './shared.ts';
 
 /** What makes one shader differ from another; everything else is a uniform. */
 export interface ShaderFeatures {
@@ -75,6 +75,7 @@ function storeFunction(name: string, headSize: number): string {
 function problemStruct({ slopes }: ShaderFeatures): string {
   return `struct Problem {
     B: i32, H: i32, T: i32, U: i32,
+    capacity: i32, // keys that k and v have room for; U of them count
     group: i32, // query heads that share a key/value head
     maskStep: i32, // 1 when each row of the batch has ranges of its own, else 0
     biasB: i32, biasH: i32, biasT: i32, biasU: i32, // strides of the bias, 0 along an axis where it is broadcast
@@ -100,7 +101,8 @@ export function scoreFunctions({ softCap, bias, dropout, slopes }: ShaderFeature
     ${softCap ? 's = problem.softCap * capped(products);' : ''}
     ${slopes > 0 ? 's -= problem.slopes[h / 4][h % 4] * vec4<f32>(abs(t + offset - u));' : ''}
     ${bias ? BIAS : ''}
-    return select(vec4<f32>(hidden), s, seen & (s > vec4<f32>(${wgslFloat(HIDDEN_BELOW)})));
+    // NaN is not below: it is seen, and its query gets NaN.
+    return select(s, vec4<f32>(hidden), !seen | (s <= vec4<f32>(${wgslFloat(HIDDEN_BELOW)})));
   }
   // P = exp(S − L), and 0 where a key is hidden: exp(hidden − L) would not be, for a row that sees nothing
   fn exponentials(s: vec4<f32>, L: vec4<f32>) -> vec4<f32> {
@@ -109,9 +111,11 @@ export function scoreFunctions({ softCap, bias, dropout, slopes }: ShaderFeature
   ${dropout ? DROPOUT : ''}`;
 }
 
-/** WGSL's tanh may overflow for large arguments; at 15 it has long been 1 in float32. */
+/** WGSL's tanh may overflow for large arguments; at 15 it has long been 1 in float32. Clamping would make a number of NaN. */
 const CAP = `fn capped(products: vec4<f32>) -> vec4<f32> {
-    return tanh(clamp(products * problem.scale / problem.softCap, vec4<f32>(-15.0), vec4<f32>(15.0)));
+    let x = products * problem.scale / problem.softCap;
+    let isNaN = (bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+    return select(tanh(clamp(x, vec4<f32>(-15.0), vec4<f32>(15.0))), x, isNaN);
   }`;
 
 /** Beyond the last query or key any entry will do: it is hidden by \`seen\`. */

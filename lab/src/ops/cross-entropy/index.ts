@@ -8,7 +8,9 @@ import { invariant } from '../../base/index.ts';
 import { fusedKernel } from '../fused.ts';
 import { oneHotRows } from '../one-hot.ts';
 import { withGradient } from '../with-gradient.ts';
+import './tensorflow.ts';
 import './wasm.ts';
+import './webgpu.ts';
 
 export interface CrossEntropyOptions {
   /** Targets with this value count for nothing: padding, prompts. −100 in PyTorch; none unless told. */
@@ -35,12 +37,7 @@ export function crossEntropy<T extends Tensor = tf.Scalar>(
   const { ignoreIndex, reduction = 'mean' } = options;
   const vocabSize = checkShapes(logits, targets);
   return tf.tidy(() => {
-    const flatTargets = tf.reshape(targets, [-1]) as Tensor1D;
-    const counts =
-      ignoreIndex === undefined
-        ? null
-        : (tf.cast(tf.notEqual(flatTargets, tf.scalar(ignoreIndex, 'int32')), 'float32') as Tensor1D);
-    const ids = counts ? tf.mul<Tensor1D>(flatTargets, tf.cast(counts, 'int32')) : flatTargets;
+    const { ids, counts } = countedTargets(targets, ignoreIndex);
     const losses = rowLosses(tf.reshape(logits, [-1, vocabSize]), ids); // [N]
     const counted = counts ? tf.mul(losses, counts) : losses;
     if (reduction === 'none') return tf.reshape(counted, targets.shape) as T;
@@ -49,36 +46,63 @@ export function crossEntropy<T extends Tensor = tf.Scalar>(
   });
 }
 
+/**
+ * Which targets count, 1 or 0 (null: all of them), and the targets with 0 in the place of those that do not.
+ *
+ * @param targets [...] int32
+ * @returns [N] each
+ */
+export function countedTargets(targets: Tensor, ignoreIndex: number | undefined): { ids: Tensor1D; counts: Tensor1D | null } {
+  const flat = tf.reshape(targets, [-1]) as Tensor1D;
+  if (ignoreIndex === undefined) return { ids: flat, counts: null };
+  const counts = tf.cast(tf.notEqual(flat, tf.scalar(ignoreIndex, 'int32')), 'float32') as Tensor1D;
+  return { ids: tf.mul<Tensor1D>(flat, tf.cast(counts, 'int32')), counts };
+}
+
 /** The loss of every row. @param logits [N, V] @param ids [N], all in range */
 function rowLosses(logits: Tensor2D, ids: Tensor1D): Tensor1D {
+  return withGradient<Tensor1D>([logits], (save) => {
+    const { losses, kept, gradient } = lossOfRows(logits, ids);
+    save(...kept);
+    return { value: losses, gradient: (dy, saved) => [gradient(dy, saved)] };
+  });
+}
+
+/** The losses of some rows of logits, and how their gradient comes from what must be kept for it. */
+export interface RowLosses {
+  /** [N] */
+  readonly losses: Tensor1D;
+  readonly kept: readonly Tensor[];
+  /** From the gradients of the losses [N] and what was kept to that of the logits [N, V]. */
+  readonly gradient: (dy: Tensor1D, kept: readonly Tensor[]) => Tensor2D;
+}
+
+/** Off the tape: log Σ exp(logits) − logits[id] for each row. @param logits [N, V] @param ids [N], all in range */
+export function lossOfRows(logits: Tensor2D, ids: Tensor1D): RowLosses {
   const [rows, vocabSize] = logits.shape;
   const [forward, backward] = [fusedKernel('crossEntropy'), fusedKernel('crossEntropyGradient')];
   if (forward && backward) {
-    return withGradient<Tensor1D>([logits], (save) => {
-      const [losses, normalizer] = forward({ logits, ids });
-      save(logits, normalizer!, ids);
-      return {
-        value: losses as Tensor1D,
-        gradient: (dy, [savedLogits, savedNormalizer, savedIds]) =>
-          backward({ logits: savedLogits!, normalizer: savedNormalizer!, ids: savedIds!, dy }),
-      };
-    });
-  }
-  return withGradient<Tensor1D>([logits], (save) => {
-    const largest = tf.max(logits, -1, true);
-    const shifted = tf.sub(logits, largest);
-    const logSum = tf.log(tf.sum(tf.exp(shifted), -1, true)); // [N, 1]
-    const chosen = tf.gatherND(shifted, tf.stack([tf.range(0, rows, 1, 'int32'), ids], 1)) as Tensor1D; // [N]
-    save(logits, largest, logSum, ids);
+    const [losses, normalizer] = forward({ logits, ids });
     return {
-      value: tf.sub(tf.reshape(logSum, [rows]), chosen),
-      gradient: (dy, [savedLogits, savedLargest, savedLogSum, savedIds]) => {
-        const probabilities = tf.exp(tf.sub(tf.sub(savedLogits!, savedLargest!), savedLogSum!));
-        const onehot = oneHotRows(savedIds as Tensor1D, vocabSize);
-        return [tf.mul(tf.sub(probabilities, onehot), tf.reshape(dy, [rows, 1]))];
-      },
+      losses: losses as Tensor1D,
+      kept: [logits, normalizer!, ids],
+      gradient: (dy, [savedLogits, savedNormalizer, savedIds]) =>
+        backward({ logits: savedLogits!, normalizer: savedNormalizer!, ids: savedIds!, dy })[0] as Tensor2D,
     };
-  });
+  }
+  const largest = tf.max(logits, -1, true);
+  const shifted = tf.sub(logits, largest);
+  const logSum = tf.log(tf.sum(tf.exp(shifted), -1, true)); // [N, 1]
+  const chosen = tf.gatherND(shifted, tf.stack([tf.range(0, rows, 1, 'int32'), ids], 1)) as Tensor1D; // [N]
+  return {
+    losses: tf.sub(tf.reshape(logSum, [rows]), chosen),
+    kept: [logits, largest, logSum, ids],
+    gradient: (dy, [savedLogits, savedLargest, savedLogSum, savedIds]) => {
+      const probabilities = tf.exp(tf.sub(tf.sub(savedLogits!, savedLargest!), savedLogSum!));
+      const onehot = oneHotRows(savedIds as Tensor1D, vocabSize);
+      return tf.mul(tf.sub(probabilities, onehot), tf.reshape(dy, [rows, 1]));
+    },
+  };
 }
 
 /** The mean loss in plain tensor operations, differentiated by the tape: what `crossEntropy` is tested against. */

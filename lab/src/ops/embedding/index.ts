@@ -5,8 +5,10 @@
  */
 import { tf, type Tensor, type Tensor1D, type Tensor2D } from '../../backend/index.ts';
 import { invariant } from '../../base/index.ts';
+import { fusedKernel } from '../fused.ts';
 import { oneHotRows } from '../one-hot.ts';
 import { withGradient } from '../with-gradient.ts';
+import './webgpu.ts';
 
 /**
  * The rows of `table` that `ids` name.
@@ -38,6 +40,8 @@ export function embedding<T extends Tensor>(table: Tensor2D, ids: Tensor): T {
  * @returns [rows, D]
  */
 function sumByRow(values: Tensor2D, ids: Tensor1D, rows: number): Tensor2D {
+  const fused = fusedKernel('embeddingGradient');
+  if (fused) return fused({ dy: values, ids }, { rows })[0] as Tensor2D;
   const backend = tf.getBackend();
   // The cpu backend has a kernel too, one that walks the values once for every row.
   if (backend !== 'cpu' && tf.getKernel('UnsortedSegmentSum', backend)) return tf.unsortedSegmentSum(values, ids, rows);

@@ -36,11 +36,11 @@ export function layerNorm<T extends Tensor>(x: T, gain: Tensor1D, bias: Tensor1D
     return { value: (bias ? tf.add(stretched, bias) : stretched) as T, gradient };
   });
 
-  function gradient(dy: Tensor, [n, inverseDeviation, savedGain]: Tensor[]): Tensor[] {
+  function gradient(dy: Tensor, [n, inverseDeviation, savedGain]: Tensor[]): (Tensor | (() => Tensor))[] {
     const g = tf.mul(dy, savedGain!);
     const projected = tf.sub(tf.sub(g, tf.mean(g, -1, true)), tf.mul(n!, tf.mean(tf.mul(g, n!), -1, true)));
-    const gradients = [tf.mul(projected, inverseDeviation!), sumOverRows(tf.mul(dy, n!))];
-    return bias ? [...gradients, sumOverRows(dy)] : gradients;
+    const gradients = [tf.mul(projected, inverseDeviation!), () => sumOverRows(tf.mul(dy, n!))];
+    return bias ? [...gradients, () => sumOverRows(dy)] : gradients;
   }
 }
 

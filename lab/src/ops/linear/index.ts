@@ -7,12 +7,14 @@ import { tf, type Tensor, type Tensor1D, type Tensor2D } from '../../backend/ind
 import { invariant } from '../../base/index.ts';
 import { fusedKernel } from '../fused.ts';
 import { sumOverRows, withGradient } from '../with-gradient.ts';
+import './tensorflow.ts';
 import './wasm.ts';
+import './webgpu.ts';
 
 /**
  * x Wᵀ + b. The leading axes are multiplied into one: a product of two matrices is the fastest thing any backend does.
  *
- * dx = dy W, dW = dyᵀ x, db = Σ dy. Kept for it: x and W.
+ * dx = dy W, dW = dyᵀ x, db = Σ dy. Kept for it: x and W; of a frozen layer W alone.
  *
  * @param x [..., I]
  * @param weight [O, I], as in PyTorch
@@ -22,11 +24,12 @@ import './wasm.ts';
  */
 export function linear<T extends Tensor>(x: T, weight: Tensor2D, bias: Tensor1D | null = null): T {
   checkLinear('linear', x, weight, bias);
-  return withGradient<T>(bias ? [x, weight, bias] : [x, weight], (save) => {
-    save(x, weight);
+  return withGradient<T>(bias ? [x, weight, bias] : [x, weight], (save, [ofX = false, ofWeight = false, ofBias = false]) => {
+    const wanted = { x: ofX, weight: ofWeight, bias: ofBias };
+    save(...keptOfLinear(x, weight, wanted));
     return {
       value: linearForward(x, weight, bias) as T,
-      gradient: (dy, [savedX, savedWeight]) => linearBackward(savedX!, savedWeight as Tensor2D, dy, { bias: bias !== null }),
+      gradient: (dy, saved) => linearGradients(dy, saved, wanted),
     };
   });
 }
@@ -40,7 +43,7 @@ export function linearReference(x: Tensor, weight: Tensor2D, bias: Tensor1D | nu
 }
 
 /** [..., I] → [N, I] */
-function rowsOf(x: Tensor): Tensor2D {
+export function rowsOf(x: Tensor): Tensor2D {
   return (x.rank === 2 ? x : tf.reshape(x, [-1, x.shape.at(-1)!])) as Tensor2D;
 }
 
@@ -52,13 +55,39 @@ function linearForward(x: Tensor, weight: Tensor2D, bias: Tensor1D | null): Tens
   return tf.reshape(bias ? tf.add(product, bias) : product, [...x.shape.slice(0, -1), weight.shape[0]]);
 }
 
-/** Off the tape: [dx, dW], and db if there is a bias. */
-function linearBackward(x: Tensor, weight: Tensor2D, dy: Tensor, { bias }: { readonly bias: boolean }): Tensor[] {
-  const fused = fusedKernel('linearGradient');
-  if (fused) return fused({ x, weight, dy }, { bias });
+/** Which gradients of a linear layer somebody wants. */
+export interface WantedOfLinear {
+  readonly x: boolean;
+  readonly weight: boolean;
+  readonly bias: boolean;
+}
+
+/** What the gradients that are wanted are made from, besides that of the output: x for dW, then W for dx. */
+export function keptOfLinear(x: Tensor, weight: Tensor2D, wanted: WantedOfLinear): Tensor[] {
+  return [...(wanted.weight ? [x] : []), ...(wanted.x ? [weight] : [])];
+}
+
+/**
+ * Off the tape: the gradients that are wanted, for each of x, W and b; null for the others.
+ *
+ * @param dy [..., O]
+ * @param kept what `keptOfLinear` says
+ * @param factor [..., I], what dx is multiplied by: the derivative of what bent x
+ */
+export function linearGradients(dy: Tensor, kept: readonly Tensor[], wanted: WantedOfLinear, factor?: Tensor): (Tensor | null)[] {
+  const [x, weight] = wanted.weight ? kept : [undefined, kept[0]];
+  const fused = wanted.x && wanted.weight && fusedKernel('linearGradient');
+  if (fused) {
+    const gradients = fused({ x: x!, weight: weight!, dy, factor: factor ?? null }, { bias: wanted.bias });
+    return wanted.bias ? gradients : [...gradients, null];
+  }
   const rows = rowsOf(dy);
-  const gradients = [tf.reshape(tf.matMul(rows, weight), x.shape), tf.matMul(rows, rowsOf(x), true, false)];
-  return bias ? [...gradients, sumOverRows(dy)] : gradients;
+  const dx = wanted.x ? tf.reshape(tf.matMul(rows, weight as Tensor2D), [...dy.shape.slice(0, -1), weight!.shape[1]!]) : null;
+  return [
+    dx && factor ? tf.mul(dx, factor) : dx,
+    wanted.weight ? tf.matMul(rows, rowsOf(x!), true, false) : null,
+    wanted.bias ? sumOverRows(dy) : null,
+  ];
 }
 
 /** @throws RangeError when the sizes do not fit each other. */

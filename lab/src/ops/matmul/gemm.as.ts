@@ -13,9 +13,9 @@ import { COLUMNS, ROWS, tileAdd, tileSet } from './tile.as';
 /** Floats of packed B: 512 KiB, half of an ordinary core's second-level cache. */
 const PACKED_B: i32 = 128 * 1024;
 /** k is walked in steps of this many terms: a strip of B (512 · 8 floats, 16 KiB) then stays in the first-level cache. */
-const DEPTH: i32 = 512;
+export const DEPTH: i32 = 512;
 /** Rows of A that are packed at once; 132 is a multiple of the tile's 6 rows and holds a head's 128 queries whole. */
-const MOST_ROWS: i32 = 132;
+export const MOST_ROWS: i32 = 132;
 /** The last strip may be cut short but is always packed whole. */
 const SLACK: i32 = 2048;
 
@@ -58,8 +58,8 @@ function copyEdge(c: usize, rowStride: i32, rows: i32, columns: i32, add: bool):
   }
 }
 
-/** The two innermost loops of BLIS: every strip of A meets every strip of B in a register tile. */
-function multiplyPacked(b: usize, stripBytes: usize, c: usize, rowStride: i32, rows: i32, columns: i32, depth: i32, add: bool): void {
+/** The two innermost loops of BLIS: every strip of A (packed in `spaceForA`) meets every strip of B in a register tile. */
+export function multiplyPacked(b: usize, stripBytes: usize, c: usize, rowStride: i32, rows: i32, columns: i32, depth: i32, add: bool): void {
   const rowBytes = (<usize>rowStride) << 2;
   for (let j: i32 = 0; j < columns; j += COLUMNS) {
     const present = min(COLUMNS, columns - j);
@@ -93,6 +93,7 @@ function multiplyPacked(b: usize, stripBytes: usize, c: usize, rowStride: i32, r
  * 17               offsets in bytes of A and of B for each matrix of the batch, in pairs; 0 for a batch of one
  * 18, 19, 20       what finishes C (finish.as.ts); only for k in one part and a batch of one
  * 21, 22           where the sums of the rows of A go, [m], and those of the second and later parts; 0 for nowhere
+ * 23               1: C and the sums of A's rows are added to what stands there, 0: they take its place
  */
 export function multiply(chunk: i32): void {
   const m = argument(3), n = argument(4), k = argument(5);
@@ -120,7 +121,8 @@ export function multiply(chunk: i32): void {
   multiplyBlock(
     element(a, firstRow * argument(6) + firstTerm * argument(7)),
     element(b, firstTerm * argument(8) + firstColumn * argument(9)),
-    element(c, firstRow * n + firstColumn), rows, columns, terms, columnsOfAll, sums);
+    element(c, firstRow * n + firstColumn), rows, columns, terms, columnsOfAll, sums,
+    part == 0 && argument(23) != 0);
   finishBlock(firstRow, firstColumn, rows, columns);
 }
 
@@ -143,9 +145,12 @@ function sumRows(to: usize, rows: i32, depth: i32, add: bool): void {
   }
 }
 
-/** A [rows, terms] block of A times a [terms, columns] block of B; the sums of A's rows go to `sums` unless it is 0. */
+/**
+ * A [rows, terms] block of A times a [terms, columns] block of B; the sums of A's rows go to `sums` unless it is 0. With `onto`
+ * both are added to what stands there.
+ */
 function multiplyBlock(
-  a: usize, b: usize, c: usize, rows: i32, columns: i32, terms: i32, block: i32, sums: usize,
+  a: usize, b: usize, c: usize, rows: i32, columns: i32, terms: i32, block: i32, sums: usize, onto: bool,
 ): void {
   const n = argument(4), acrossA = argument(6), alongA = argument(7), alongB = argument(8), acrossB = argument(9);
   const padded = (columns + COLUMNS - 1) / COLUMNS * COLUMNS;
@@ -160,10 +165,11 @@ function multiplyBlock(
     for (let step: i32 = 0; step < depth; step += DEPTH) {
       const stepDepth = min(DEPTH, depth - step);
       packA(packedA, element(a, (start + step) * alongA), rows, stepDepth, acrossA, alongA);
-      if (sums != 0) sumRows(sums, rows, stepDepth, start + step > 0);
+      const add = onto || start + step > 0;
+      if (sums != 0) sumRows(sums, rows, stepDepth, add);
       multiplyPacked(
         packedB + ((<usize>(step * COLUMNS)) << 2), (<usize>(depth * COLUMNS)) << 2,
-        c, n, rows, columns, stepDepth, start + step > 0);
+        c, n, rows, columns, stepDepth, add);
     }
   }
 }

@@ -39,6 +39,8 @@ export interface Product {
   readonly finish?: Finish;
   /** Where the sum of each row of A goes, [m]; only for a batch of one. */
   readonly rowSums?: number | undefined;
+  /** Add C and the row sums to what stands there (default false); only for a batch of one, and not with `finish`. */
+  readonly onto?: boolean;
 }
 
 const FLOAT = 4;
@@ -79,7 +81,7 @@ function multiplyFewRows(context: WasmContext, product: Product): void {
 
 /** Runs the product on the pool. The scratch memory holds the partial sums, then the table of steps. */
 function multiplyBlocks(context: WasmContext, product: Product): void {
-  const { batch, m, n, k, a, b, c, steps, finish, rowSums = 0 } = product;
+  const { batch, m, n, k, a, b, c, steps, finish, rowSums = 0, onto = false } = product;
   const { pool } = context;
   const plan = planProduct(product, pool.tile.columns);
   const cut = plan.parts > 1;
@@ -90,7 +92,7 @@ function multiplyBlocks(context: WasmContext, product: Product): void {
   pool.run(MULTIPLY, batch * plan.parts * plan.columnBlocks * plan.rowBlocks, [
     a.offset, b.offset, c, m, n, k, a.down, a.right, b.down, b.right,
     plan.rows, plan.rowBlocks, plan.columns, plan.columnBlocks, plan.terms, plan.parts, partial, table,
-    ...finishArguments(cut ? undefined : finish), rowSums, partial + sums,
+    ...finishArguments(cut ? undefined : finish), rowSums, partial + sums, onto ? 1 : 0,
   ]);
   if (!cut) return;
   addParts(context, c, partial, plan.parts, m * n);
@@ -118,9 +120,9 @@ function finishAfterwards({ pool }: WasmContext, { m, n, c, finish }: Product): 
 
 /** C = A B on all threads. m, n and k are at least 1. */
 export function multiply(context: WasmContext, product: Product): void {
-  const { m, a, b, rowSums } = product;
+  const { m, a, b, rowSums, onto } = product;
   const readable = b.right === 1 || (b.down === 1 && a.right === 1);
-  (m <= FEW_ROWS && readable && !rowSums ? multiplyFewRows : multiplyBlocks)(context, product);
+  (m <= FEW_ROWS && readable && !rowSums && !onto ? multiplyFewRows : multiplyBlocks)(context, product);
 }
 
 /** The strides of a stored [rows, columns] matrix, seen as it is or transposed. */

@@ -2,45 +2,11 @@
  * @file TensorFlow.js's matrix product on wasm, by the kernels in gemm.as.ts: equally fast for every transposition and for
  * batches, on all threads.
  */
-import { invariant } from '../../base/index.ts';
-import { tf } from '../../backend/index.ts';
 import { floatsOf, makeFloats, offsetOf, sizeOf, wasmKernel, type Info, type WasmContext } from '../wasm/index.ts';
+import { dimensionsOf, matrixIndices } from './batch.ts';
 import { multiply, seen } from './product.ts';
 
 const FLOAT = 4;
-
-/** For each matrix of the broadcast batch, the distance of the operand's matrix from its first, in bytes. */
-function batchSteps(shape: readonly number[], batchShape: readonly number[], matrixSize: number): Int32Array {
-  const padded = [...new Array<number>(batchShape.length - shape.length).fill(1), ...shape];
-  let steps = [0];
-  let inner = FLOAT * matrixSize;
-  const strides = padded.map(() => 0);
-  for (let axis = padded.length - 1; axis >= 0; axis--) {
-    strides[axis] = padded[axis] === 1 ? 0 : inner;
-    inner *= padded[axis]!;
-  }
-  for (const [axis, size] of batchShape.entries()) {
-    steps = steps.flatMap((start) => Array.from({ length: size }, (_, i) => start + i * strides[axis]!));
-  }
-  return Int32Array.from(steps);
-}
-
-interface Dimensions {
-  readonly m: number;
-  readonly n: number;
-  readonly k: number;
-  readonly batchShape: number[];
-}
-
-function dimensionsOf(a: Info, b: Info, transposeA: boolean, transposeB: boolean): Dimensions {
-  const [aDown, aRight] = a.shape.slice(-2) as [number, number];
-  const [bDown, bRight] = b.shape.slice(-2) as [number, number];
-  const [m, k] = transposeA ? [aRight, aDown] : [aDown, aRight];
-  const [kb, n] = transposeB ? [bRight, bDown] : [bDown, bRight];
-  invariant(k === kb, () => `matMul: [${a.shape.join(', ')}] and [${b.shape.join(', ')}] do not fit: the inner sizes are ${k} and ${kb}`);
-  const batchShape = tf.broadcast_util.assertAndGetBroadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2));
-  return { m, n, k, batchShape };
-}
 
 /** op(a) op(b) with broadcast batch axes: [..., m, k] × [..., k, n] → [..., m, n]. */
 export function multiplyTensors(context: WasmContext, a: Info, b: Info, transposeA: boolean, transposeB: boolean): Info {
@@ -64,9 +30,9 @@ export function multiplyTensors(context: WasmContext, a: Info, b: Info, transpos
   // Many matrices times one are one tall matrix times it, unless transposition tears the tall one apart.
   if (sharedB && !transposeA) multiply(context, { ...product, batch: 1, m: batch * m });
   else {
-    const aSteps = batchSteps(a.shape.slice(0, -2), batchShape, m * k);
-    const bSteps = batchSteps(b.shape.slice(0, -2), batchShape, k * n);
-    const steps = Int32Array.from({ length: 2 * batch }, (_, i) => (i % 2 === 0 ? aSteps : bSteps)[i >> 1]!);
+    const ofA = matrixIndices(a.shape.slice(0, -2), batchShape).map((i) => FLOAT * m * k * i);
+    const ofB = matrixIndices(b.shape.slice(0, -2), batchShape).map((i) => FLOAT * k * n * i);
+    const steps = Int32Array.from({ length: 2 * batch }, (_, i) => (i % 2 === 0 ? ofA : ofB)[i >> 1]!);
     multiply(context, { ...product, batch, m, steps });
   }
   return output;

@@ -7,7 +7,7 @@
 import { tf, type Tensor, type Tensor1D, type Tensor2D } from '../../backend/index.ts';
 import { gelu, geluReference } from '../activation/index.ts';
 import { fusedKernel, type FusedKernel } from '../fused.ts';
-import { checkLinear, linear, linearReference } from '../linear/index.ts';
+import { checkLinear, keptOfLinear, linear, linearGradients, linearReference } from '../linear/index.ts';
 import { withGradient } from '../with-gradient.ts';
 
 /** The weights of one linear layer. */
@@ -29,34 +29,34 @@ export interface LinearWeights {
  */
 export function geluMLP<T extends Tensor>(x: T, up: LinearWeights, down: LinearWeights): T {
   checkLinear('geluMLP', x, up.weight, up.bias);
-  const [forward, backward] = [fusedKernel('linear'), fusedKernel('linearGradient')];
-  if (forward && backward) return fusedMLP(x, up, down, forward, backward);
+  const forward = fusedKernel('linear');
+  if (forward && fusedKernel('linearGradient')) return fusedMLP(x, up, down, forward);
   return tf.tidy(() => linear(gelu(linear(x, up.weight, up.bias)), down.weight, down.bias));
 }
 
-function fusedMLP<T extends Tensor>(
-  x: T,
-  up: LinearWeights,
-  down: LinearWeights,
-  forward: FusedKernel,
-  backward: FusedKernel,
-): T {
-  const inputs = [x, up.weight, up.bias, down.weight, down.bias].filter((tensor) => tensor !== null);
-  return withGradient<T>(inputs, (save, wanted) => {
-    const [bent, derivative] = forward({ x, ...up }, { gelu: true, derivative: wanted });
+/**
+ * dh = (dy W₂) ∘ gelu′, and from dh what a linear layer's gradients are; what only frozen weights would need is neither kept nor
+ * computed.
+ */
+function fusedMLP<T extends Tensor>(x: T, up: LinearWeights, down: LinearWeights, forward: FusedKernel): T {
+  const inputs: readonly (Tensor | null)[] = [x, up.weight, up.bias, down.weight, down.bias];
+  const present = inputs.filter((tensor) => tensor !== null);
+  return withGradient<T>(present, (save, wanted) => {
+    const wants = (input: Tensor | null): boolean => input !== null && wanted[present.indexOf(input)]!;
+    const ofUp = { x: wants(x), weight: wants(up.weight), bias: wants(up.bias) };
+    const ofDown = { x: ofUp.x || ofUp.weight || ofUp.bias, weight: wants(down.weight), bias: wants(down.bias) };
+    const [bent, derivative] = forward({ x, ...up }, { gelu: true, derivative: ofDown.x });
     checkLinear('geluMLP', bent!, down.weight, down.bias);
     const [value] = forward({ x: bent!, ...down });
-    if (wanted) save(x, up.weight, bent!, derivative!, down.weight);
+    const keptOfDown = keptOfLinear(bent!, down.weight, ofDown);
+    save(...keptOfDown, ...keptOfLinear(x, up.weight, ofUp), ...(ofDown.x ? [derivative!] : []));
     return {
       value: value as T,
-      gradient: (dy, [savedX, weight1, savedBent, factor, weight2]) => {
-        const [du, ...ofDown] = backward(
-          { x: savedBent!, weight: weight2!, dy, factor: factor! },
-          { bias: down.bias !== null },
-        );
-        const ofUp = backward({ x: savedX!, weight: weight1!, dy: du! }, { bias: up.bias !== null });
-        du!.dispose();
-        return [...ofUp, ...ofDown];
+      gradient: (dy, saved) => {
+        const [dh, ...rest] = linearGradients(dy, saved.slice(0, keptOfDown.length), ofDown, ofDown.x ? saved.at(-1) : undefined);
+        const first = dh ? linearGradients(dh, saved.slice(keptOfDown.length), ofUp) : [null, null, null];
+        dh?.dispose();
+        return [...first, ...rest].filter((_, i) => inputs[i] !== null);
       },
     };
   });

@@ -7,6 +7,7 @@ import type { Tensor, Tensor1D } from '../../backend/index.ts';
 import { fusedKernel } from '../fused.ts';
 import { withGradient } from '../with-gradient.ts';
 import './wasm.ts';
+import './webgpu.ts';
 
 export interface NormOptions {
   /** Added to the variance. */

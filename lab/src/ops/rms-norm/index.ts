@@ -36,7 +36,7 @@ export function rmsNorm<T extends Tensor>(x: T, gain: Tensor1D, epsilon = 1e-6):
       gradient: (dy, [n, savedInverseRoot, savedGain]) => {
         const g = tf.mul(dy, savedGain!);
         const dx = tf.mul(tf.sub(g, tf.mul(n!, tf.mean(tf.mul(g, n!), -1, true))), savedInverseRoot!);
-        return [dx, sumOverRows(tf.mul(dy, n!))];
+        return [dx, () => sumOverRows(tf.mul(dy, n!))];
       },
     };
   });

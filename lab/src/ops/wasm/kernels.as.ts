@@ -2,20 +2,31 @@
  * @file The module that every thread instantiates on the shared heap: the parallel loop and all kernels.
  * It has no data of its own in memory (the heap belongs to TensorFlow.js); kernels.mjs checks that.
  */
+import { activate } from '../activation/bend.as';
 import { adamw, sumSquares } from '../adamw/update.as';
 import { attendGradient } from '../attention/backward.as';
+import { attendBiasGradient } from '../attention/bias-gradient.as';
+import { attendFew, joinParts } from '../attention/decode.as';
 import { attend } from '../attention/forward.as';
 import { scoreSpace, useScoreSpace } from '../attention/tiles.as';
 import { crossEntropy, crossEntropyGradient } from '../cross-entropy/rows.as';
+import { append } from '../kv-append/append.as';
 import { finish } from '../matmul/finish.as';
 import { addParts, multiply, usePackingSpace, packingSpace } from '../matmul/gemm.as';
 import { multiplyRows } from '../matmul/vector.as';
 import { normalize, normalizeGradient } from '../norm/rows.as';
+import { multiplyAddRepeatedly, readRepeatedly } from '../probe/loops.as';
+import { multiplyQuantized } from '../quantized-matmul/blocks.as';
+import { dequantize } from '../quantized-matmul/decode.as';
+import { multiplyQuantizedRows, prepareQuantized } from '../quantized-matmul/rows.as';
+import { turn } from '../rotary/turn.as';
 import { binary, unary } from './elementwise.as';
 import { addSegments, gatherRows, rearrange } from './layout.as';
 import {
-  ADAMW, ADD_PARTS, ADD_SEGMENTS, ATTEND, ATTEND_GRADIENT, BINARY, CROSS_ENTROPY, CROSS_ENTROPY_GRADIENT, FINISH, GATHER_ROWS,
-  MULTIPLY, MULTIPLY_ROWS, NORMALIZE, NORMALIZE_GRADIENT, REARRANGE, REDUCE_ROWS, SOFTMAX, SUM_COLUMNS, SUM_SQUARES, UNARY,
+  ACTIVATE, ADAMW, ADD_PARTS, ADD_SEGMENTS, APPEND, ATTEND, ATTEND_BIAS_GRADIENT, ATTEND_FEW, ATTEND_GRADIENT, BINARY,
+  CROSS_ENTROPY, CROSS_ENTROPY_GRADIENT, DEQUANTIZE, FINISH, GATHER_ROWS, JOIN_PARTS, MULTIPLY, MULTIPLY_ADD_REPEATEDLY,
+  MULTIPLY_QUANTIZED, MULTIPLY_QUANTIZED_ROWS, MULTIPLY_ROWS, NORMALIZE, NORMALIZE_GRADIENT, PREPARE_QUANTIZED,
+  READ_REPEATEDLY, REARRANGE, REDUCE_ROWS, SOFTMAX, SUM_COLUMNS, SUM_SQUARES, TURN, UNARY,
 } from './operations';
 import { useControlBlock } from './parallel.as';
 import { reduceRows, softmax, sumColumns } from './rows.as';
@@ -23,7 +34,7 @@ import { CONSTANT_BYTES, useConstants } from './vectors.as';
 
 export { submit, work } from './parallel.as';
 // The tiles are exported lest the compiler inline them, which would cost half their speed.
-export { COLUMNS, ROWS, tileAdd, tileSet } from '../matmul/tile.as';
+export { COLUMNS, multiplyAddTurns, ROWS, tileAdd, tileSet } from '../matmul/tile.as';
 
 /** Bytes of working space that each thread needs. */
 export function workspace(): i32 { return CONSTANT_BYTES + scoreSpace() + packingSpace(); }
@@ -46,10 +57,20 @@ export function run(operation: i32, chunk: i32): void {
     case NORMALIZE_GRADIENT: normalizeGradient(chunk); break;
     case ATTEND: attend(chunk); break;
     case ATTEND_GRADIENT: attendGradient(chunk); break;
+    case ATTEND_BIAS_GRADIENT: attendBiasGradient(chunk); break;
+    case ATTEND_FEW: attendFew(chunk); break;
+    case JOIN_PARTS: joinParts(chunk); break;
     case CROSS_ENTROPY: crossEntropy(chunk); break;
     case CROSS_ENTROPY_GRADIENT: crossEntropyGradient(chunk); break;
     case SUM_SQUARES: sumSquares(chunk); break;
     case ADAMW: adamw(chunk); break;
+    case PREPARE_QUANTIZED: prepareQuantized(chunk); break;
+    case MULTIPLY_QUANTIZED_ROWS: multiplyQuantizedRows(chunk); break;
+    case MULTIPLY_QUANTIZED: multiplyQuantized(chunk); break;
+    case DEQUANTIZE: dequantize(chunk); break;
+    case ACTIVATE: activate(chunk); break;
+    case TURN: turn(chunk); break;
+    case APPEND: append(chunk); break;
     case ADD_PARTS: addParts(chunk); break;
     case BINARY: binary(chunk); break;
     case UNARY: unary(chunk); break;
@@ -59,5 +80,7 @@ export function run(operation: i32, chunk: i32): void {
     case REARRANGE: rearrange(chunk); break;
     case GATHER_ROWS: gatherRows(chunk); break;
     case ADD_SEGMENTS: addSegments(chunk); break;
+    case READ_REPEATEDLY: readRepeatedly(chunk); break;
+    case MULTIPLY_ADD_REPEATEDLY: multiplyAddRepeatedly(chunk); break;
   }
 }

@@ -22,12 +22,30 @@ export const SUM_SQUARES = 16;
 export const ADAMW = 17;
 export const ATTEND = 18;
 export const ATTEND_GRADIENT = 19;
+export const ACTIVATE = 20;
+export const TURN = 21;
+export const APPEND = 22;
+export const PREPARE_QUANTIZED = 25;
+export const MULTIPLY_QUANTIZED_ROWS = 26;
+export const MULTIPLY_QUANTIZED = 27;
+export const DEQUANTIZE = 28;
+export const ATTEND_BIAS_GRADIENT = 30;
+export const ATTEND_FEW = 31;
+export const JOIN_PARTS = 32;
+export const READ_REPEATEDLY = 35;
+export const MULTIPLY_ADD_REPEATEDLY = 36;
 
 /** What becomes of a matrix product once its sums are complete. */
 export const AS_IT_IS = 0;
 export const ADD_BIAS = 1;
 export const GELU = 2;
 export const TIMES = 3;
+
+/** What ACTIVATE computes. */
+export const GELU_VALUES = 0;
+export const GELU_GRADIENT = 1;
+export const SWIGLU_VALUES = 2;
+export const SWIGLU_GRADIENT = 3;
 
 /** What BINARY computes. */
 export const ADD = 0;

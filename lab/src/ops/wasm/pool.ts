@@ -3,8 +3,8 @@
  * arguments into the control block (its layout is in parallel.as.ts) and to call `submit`, which returns when it is done.
  */
 import { Worker } from 'node:worker_threads';
-import { LabError, messageOf } from '../../base/index.ts';
-import { webAssembly, wasmHeap, type WasmModule } from '../../backend/index.ts';
+import { messageOf } from '../../base/index.ts';
+import { DeviceError, webAssembly, wasmHeap, type WasmModule } from '../../backend/index.ts';
 import { compileFlavour, type Flavour } from './flavour.ts';
 import type { WorkerTask } from './worker.ts';
 
@@ -113,7 +113,7 @@ export class KernelPool {
    * Runs an operation, cut into chunks, on all threads.
    *
    * @param args offsets in the heap, sizes, and floats, in the order that the kernel documents
-   * @throws LabError when a thread has died
+   * @throws DeviceError when a thread has died
    */
   run(operation: number, chunks: number, args: readonly (number | FloatArgument)[]): void {
     if (this.#failure !== undefined) throw this.#broken(this.#failure);
@@ -131,10 +131,11 @@ export class KernelPool {
     throw this.#broken(this.#failure);
   }
 
-  #broken(reason: string): LabError {
-    return new LabError(
-      `A thread of the wasm backend is lost (${reason}). Start the backend again: await stopBackend(), then await startBackend(); ` +
-        'LAB_THREADS=1 does without threads.',
+  #broken(reason: string): DeviceError {
+    return new DeviceError(
+      'lost',
+      `A thread of the wasm backend is lost (${reason}). Start the backend again: await startBackend(), and go on from the ` +
+        'last checkpoint; LAB_THREADS=1 does without threads.',
     );
   }
 

@@ -22,8 +22,6 @@ export interface GpuDevice {
   createComputePipeline(descriptor: object): GpuPipeline;
   createBindGroup(descriptor: object): object;
   createQuerySet(descriptor: { type: 'timestamp'; count: number }): object;
-  pushErrorScope(filter: 'validation'): void;
-  popErrorScope(): Promise<{ readonly message: string } | null>;
 }
 
 /** Numbers for a shader that are no tensor, in the order of its uniform struct. */
@@ -36,6 +34,9 @@ export interface Uniform {
 export interface WebGpuBackend {
   readonly device: GpuDevice;
   readonly commandQueueOwnedIds: WeakSet<object>;
+  readonly tensorMap: { has(dataId: object): boolean; get(dataId: object): { values: unknown } };
+  refCount(dataId: object): number;
+  incRef(dataId: object): void;
   readonly commandEncoder: { beginComputePass(descriptor: object): GpuPassEncoder };
   computePassEncoder: GpuPassEncoder | null;
   dispatchCountInPass: number;

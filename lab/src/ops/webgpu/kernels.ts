@@ -21,23 +21,37 @@ export function webGpuKernel(name: string, kernel: WebGpuKernel): void {
 }
 
 let running: WebGpuContext | undefined;
+let unregister: (() => void) | undefined;
 
 /** What the lab's kernels on webgpu work with, while they are in force. */
 export function runningWebGpu(): WebGpuContext | undefined {
   return running;
 }
 
+/** Runs `work` on TensorFlow.js's own shaders, to measure against: the kernels declared here stay away until it is done. */
+export async function withStockWebGpu<T>(work: () => Promise<T>): Promise<T> {
+  const context = running;
+  if (!context) return work();
+  unregister?.();
+  unregister = undefined;
+  try {
+    return await work();
+  } finally {
+    if (running === context) unregister = kernels.register(context);
+  }
+}
+
 onBackendStart('webgpu', async () => {
   const runner = new ShaderRunner(tf.backend() as unknown as WebGpuBackend);
-  const unregister = kernels.register({ runner });
+  unregister = kernels.register({ runner });
   running = { runner };
   return {
     description: 'WGSL',
     operations: kernels.names(),
     async remove() {
       running = undefined;
-      unregister();
-      runner.remove();
+      unregister?.();
+      unregister = undefined;
     },
   };
 });

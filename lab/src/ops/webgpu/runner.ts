@@ -1,16 +1,11 @@
 /**
  * @file Runs the lab's own WGSL beside TensorFlow.js's: on its device, its buffers and its queue, with as many outputs as
  * wanted.
- *
- * WebGPU tells of a shader that does not compile long after the call, and leaves the old content of a reused buffer in the
- * place of the result. So the first use of every shader is watched, and whoever reads a tensor that may come from a broken one
- * gets the error.
  */
-import type { tf } from '../../backend/index.ts';
-import { LabError } from '../../base/index.ts';
+import { gpuGuardOf, type tf } from '../../backend/index.ts';
 import type { GpuPipeline, Uniform, WebGpuBackend } from './backend.ts';
 
-/** One dispatch of a shader whose bindings are, in this order: the outputs, the inputs, the uniforms. */
+/** One dispatch of a shader whose bindings are, in this order: the outputs, what it changes, the inputs, the uniforms. */
 export interface Dispatch {
   /** Names the shader; the same name must always stand for the same code. */
   readonly key: string;
@@ -18,6 +13,8 @@ export interface Dispatch {
   readonly inputs: readonly tf.TensorInfo[];
   /** Shapes of the outputs, float32. */
   readonly outputs: readonly (readonly number[])[];
+  /** Tensors that are changed in place. Nobody else may hold their data, and none may be an input too. */
+  readonly changes?: readonly tf.TensorInfo[];
   readonly uniforms: readonly Uniform[];
   readonly workgroups: readonly [x: number, y: number, z: number];
 }
@@ -25,47 +22,25 @@ export interface Dispatch {
 /** After so many dispatches the queue is handed to the device, as TensorFlow.js does by default. */
 const BATCH = 15;
 
-/** Tensors made from `from` on and before `to` may hold what a broken shader left. */
-interface Suspects {
-  readonly from: number;
-  readonly to: number;
-  readonly error: LabError;
-}
-
-const numberOf = (dataId: object): number => (dataId as { id: number }).id;
-
 export class ShaderRunner {
   readonly #backend: WebGpuBackend;
   readonly #pipelines = new Map<string, GpuPipeline>();
-  readonly #broken = new Map<string, LabError>();
-  readonly #watched = new Set<Promise<void>>();
-  readonly #suspects: Suspects[] = [];
-  readonly #read: WebGpuBackend['read'];
 
   constructor(backend: WebGpuBackend) {
     this.#backend = backend;
-    this.#read = backend.read.bind(backend);
-    backend.read = async (dataId) => {
-      const values = await this.#read(dataId);
-      await Promise.all(this.#watched);
-      this.#check(dataId);
-      return values;
-    };
   }
 
   get backend(): WebGpuBackend {
     return this.#backend;
   }
 
-  /** @throws LabError with the compiler's message when the shader is known to be broken; a read throws it otherwise. */
-  run({ key, code, inputs, outputs, uniforms, workgroups }: Dispatch): tf.TensorInfo[] {
+  /** @throws DeviceError with the compiler's message when the shader is broken, or when the GPU cannot do the rest. */
+  run({ key, code, inputs, outputs, changes = [], uniforms, workgroups }: Dispatch): tf.TensorInfo[] {
     const backend = this.#backend;
-    const broken = this.#broken.get(key);
-    if (broken) throw broken;
     const results = outputs.map((shape) => backend.makeTensorInfo(shape, 'float32'));
-    const tensors = [...results, ...inputs];
-    for (const { dataId } of tensors) backend.uploadToGPU(dataId);
-    const record = (): void => {
+    const tensors = [...results, ...changes, ...inputs];
+    gpuGuardOf(backend).dispatch(key, { outputs: results, changes, inputs }, () => {
+      for (const { dataId } of tensors) backend.uploadToGPU(dataId);
       const pipeline = this.#pipeline(key, code);
       const bindings = [...tensors.map((tensor) => backend.tensorToBinding(tensor)), backend.makeUniforms(uniforms)];
       const group = backend.device.createBindGroup({
@@ -75,20 +50,13 @@ export class ShaderRunner {
       // What is disposed of from here on keeps its buffer until the queue is submitted.
       for (const { dataId } of tensors) backend.commandQueueOwnedIds.add(dataId);
       this.#record(key, pipeline, group, workgroups);
-    };
-    if (this.#pipelines.has(key)) record();
-    else this.#watch(key, numberOf(results[0]!.dataId), record);
+    });
     return results;
   }
 
   /** Tensors that no engine knows of: intermediate results, tables. */
   dispose(...tensors: readonly tf.TensorInfo[]): void {
     for (const { dataId } of tensors) this.#backend.disposeData(dataId);
-  }
-
-  /** Gives the backend its own `read` back. */
-  remove(): void {
-    this.#backend.read = this.#read;
   }
 
   #pipeline(key: string, code: () => string): GpuPipeline {
@@ -128,34 +96,5 @@ export class ShaderRunner {
     this.#backend.ensureCommandEncoderReady();
     this.#backend.endComputePassEncoder();
     this.#backend.submitQueue();
-  }
-
-  /** A shader's first dispatch goes to the device alone, so that its errors are caught and spoil nothing else. */
-  #watch(key: string, from: number, record: () => void): void {
-    const { device } = this.#backend;
-    this.#submit();
-    device.pushErrorScope('validation');
-    record();
-    this.#submit();
-    const watch = this.#report(key, from, device.popErrorScope());
-    this.#watched.add(watch);
-    void watch.finally(() => this.#watched.delete(watch));
-  }
-
-  async #report(key: string, from: number, scope: Promise<{ readonly message: string } | null>): Promise<void> {
-    const problem = await scope.catch(() => null); // a device that is gone answers no more; reading from it fails by itself
-    if (!problem) return;
-    const error = new LabError(`The GPU refused the shader '${key}', and its result is wrong: ${problem.message}`);
-    this.#pipelines.delete(key);
-    this.#broken.set(key, error);
-    const next = this.#backend.makeTensorInfo([0], 'float32');
-    this.#suspects.push({ from, to: numberOf(next.dataId), error });
-    this.dispose(next);
-  }
-
-  #check(dataId: object): void {
-    const id = numberOf(dataId);
-    const suspect = this.#suspects.find(({ from, to }) => from <= id && id < to);
-    if (suspect) throw suspect.error;
   }
 }
