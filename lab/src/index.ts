@@ -17,3 +17,5 @@ export * from './data/index.ts';
 export * from './plot/index.ts';
 export * from './train/index.ts';
 export * from './profile/index.ts';
+export * from './evaluate/index.ts';
+export * from './interop/index.ts';

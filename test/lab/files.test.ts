@@ -1,17 +1,20 @@
 /** @file Files from outside are refused unless they are right to the last byte; files of our own are whole or not there. */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
+  fromFloat32,
   labFolder,
   parseSafetensors,
   projectRoot,
   Random,
   readSafetensors,
   readText,
+  SafetensorsFile,
   serializeSafetensors,
+  streamSafetensors,
   toFloat32,
   writeAtomically,
   writeSafetensors,
@@ -145,6 +148,7 @@ describe('safetensors', () => {
       name: 'LabError',
       message: expect.stringMatching(says) as string,
     });
+    expect(() => SafetensorsFile.open(path)).toThrow(says);
   });
 
   it('refuses a missing file, a folder, and every file that is cut short', async () => {
@@ -166,6 +170,48 @@ describe('safetensors', () => {
     expect(bad({ dtype: 'U8', shape: [1], data: new Uint8Array(1) }, '__metadata__')).toThrow(/__metadata__/);
   });
 
+  it('gives single tensors, and parts of them, of a file that stays open', async () => {
+    const path = join(folder, 'open.safetensors');
+    await writeSafetensors(path, tensors, { format: 'pt' });
+    const file = SafetensorsFile.open(path);
+    expect(file.metadata).toEqual({ format: 'pt' });
+    expect(new Set(file.tensors.keys())).toEqual(new Set(tensors.keys()));
+    for (const [name, tensor] of tensors) {
+      expect(file.tensors.get(name)).toEqual({ dtype: tensor.dtype, shape: tensor.shape, bytes: tensor.data.byteLength });
+      expect(file.read(name)).toEqual(tensor);
+    }
+    const shared = new Uint8Array(new SharedArrayBuffer(2));
+    file.readInto('c', shared, 1);
+    expect([...shared]).toEqual([127, 255]);
+    expect(() => file.readInto('c', new Uint8Array(2), 2)).toThrow(/'c' has 3 bytes; there are no 2 from byte 2 on/);
+    expect(() => file.read('nothing')).toThrow(/has no tensor 'nothing'/);
+    file.close();
+  });
+
+  it('says so when a file that is open becomes shorter', async () => {
+    const path = join(folder, 'shrinks.safetensors');
+    await writeSafetensors(path, tensors);
+    const file = SafetensorsFile.open(path);
+    truncateSync(path, 100);
+    expect(() => file.read('c')).toThrow(/became shorter while it was read/);
+    file.close();
+  });
+
+  it('writes tensors that come one at a time as it writes those that are all there', async () => {
+    const [all, single] = [join(folder, 'all.safetensors'), join(folder, 'single.safetensors')];
+    await writeSafetensors(all, tensors, { format: 'pt' });
+    const asked: string[] = [];
+    const lazy = [...tensors].map(([name, { dtype, shape, data }]) => {
+      return [name, { dtype, shape, data: () => (asked.push(name), Promise.resolve(data)) }] as const;
+    });
+    await streamSafetensors(single, new Map(lazy), { format: 'pt' });
+    expect(readFileSync(single)).toEqual(readFileSync(all));
+    expect(new Set(asked)).toEqual(new Set(tensors.keys()));
+    const wrong = new Map([['x', { dtype: 'F32', shape: [2], data: () => new Float32Array(3) } as const]]);
+    await expect(streamSafetensors(single, wrong)).rejects.toThrow(/x has shape \[2\], 2 elements, but 3 values/);
+    expect(readFileSync(single)).toEqual(readFileSync(all));
+  });
+
   it('finds every flipped byte of a file with a digest', async () => {
     const bytes = bytesOf(tensors, { note: 'a "sha256":"b" that is only text' }, { digest: true });
     expect((await parseSafetensors(bytes, 'f', { digest: true })).verified).toBe(true);
@@ -183,6 +229,40 @@ describe('safetensors', () => {
     bytes[bytes.length - 1]! ^= 1;
     await expect(parseSafetensors(bytes, 'model', { digest: true })).rejects.toThrow(/model is damaged.*digest/);
     expect((await parseSafetensors(bytesOf(tensors, {}), 'model', { digest: true })).verified).toBe(false);
+  });
+});
+
+describe('16-bit floats', () => {
+  const allBits = Uint16Array.from({ length: 65536 }, (_, bits) => bits);
+
+  it.each(['F16', 'BF16'] as const)('%s: every pattern is widened exactly and comes back', (dtype) => {
+    const wide = toFloat32({ dtype, shape: [65536], data: allBits });
+    const back = fromFloat32(wide, dtype) as Uint16Array;
+    const changed = allBits.filter((bits) => !Number.isNaN(wide[bits]!) && back[bits] !== bits);
+    expect([...changed]).toEqual([]);
+    expect(allBits.filter((bits) => Number.isNaN(wide[bits]!)).length).toBe(dtype === 'F16' ? 2 * 1023 : 2 * 127);
+    expect(toFloat32({ dtype, shape: [1], data: fromFloat32(Float32Array.of(NaN), dtype) })).toEqual(Float32Array.of(NaN));
+  });
+
+  it.each(['F16', 'BF16'] as const)('%s: a part of a larger array is widened, wherever it begins', (dtype) => {
+    const wide = toFloat32({ dtype, shape: [65536], data: allBits });
+    for (const [from, to] of [[0x4001, 0x4008], [0x4002, 0x4009], [0x4003, 0x4004], [0x4004, 0x4004]] as const) {
+      expect(toFloat32({ dtype, shape: [to - from], data: allBits.subarray(from, to) })).toEqual(wide.slice(from, to));
+    }
+  });
+
+  it.each(['F16', 'BF16'] as const)('%s: a number becomes the nearest one, and half-way the even one', (dtype) => {
+    const wide = toFloat32({ dtype, shape: [65536], data: allBits });
+    const infinity = dtype === 'F16' ? 0x7c00 : 0x7f80;
+    // Whatever lies between two neighbours: the middle itself, and a step of float32 to each side.
+    const below = allBits.subarray(0, infinity - 1);
+    const middles = Float32Array.from(below, (bits) => (wide[bits]! + wide[bits + 1]!) / 2);
+    const nudged = (by: number): Float32Array => new Float32Array(new Uint32Array(middles.slice().buffer).map((word) => word + by).buffer);
+    expect(fromFloat32(middles, dtype)).toEqual(below.map((bits) => bits + (bits & 1)));
+    const exact = middles.map((middle, bits) => (middle === (wide[bits]! + wide[bits + 1]!) / 2 && middle > 1e-44 ? 1 : 0));
+    expect(fromFloat32(nudged(1), dtype).filter((bits, i) => exact[i] && bits !== i + 1).length).toBe(0);
+    expect(fromFloat32(nudged(-1), dtype).filter((bits, i) => exact[i] && bits !== i).length).toBe(0);
+    expect([...fromFloat32(Float32Array.of(-0, 3.4e38, -Infinity), dtype)]).toEqual([0x8000, dtype === 'F16' ? 0x7c00 : 0x7f80, 0x8000 | infinity]);
   });
 });
 

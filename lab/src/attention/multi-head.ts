@@ -35,6 +35,8 @@ export interface MultiHeadAttentionOptions {
   readonly headSize?: number;
   /** Learn biases in the four projections (default true). */
   readonly bias?: boolean;
+  /** The same for the output projection alone; `bias` unless told. */
+  readonly outputBias?: boolean;
   /** Hide the future (default true). */
   readonly causal?: boolean;
   /** How many tokens each one sees, itself included, when not all before it. Beltagy et al. 2020, section 3.1. */
@@ -83,8 +85,8 @@ export class MultiHeadAttention extends Module {
   /** @throws RangeError when the heads do not fit the width, or the key/value heads the heads. */
   constructor(options: MultiHeadAttentionOptions) {
     super();
-    const { width, heads, keyValueHeads = heads, bias = true, std = 0.02, residualStd = std } = options;
-    const { headSize = width / heads, causal = true, dropout = 0, position = {}, compute = attention } = options;
+    const { width, heads, keyValueHeads = heads, bias = true, outputBias = bias, std = 0.02 } = options;
+    const { headSize = width / heads, causal = true, dropout = 0, position = {}, compute = attention, residualStd = std } = options;
     invariant(
       Number.isInteger(headSize),
       `MultiHeadAttention: width ${width} is not a multiple of ${heads} heads; set headSize to uncouple them`,
@@ -109,7 +111,7 @@ export class MultiHeadAttention extends Module {
     this.query = new Linear(width, heads * headSize, { bias, std, random });
     this.key = new Linear(width, keyValueHeads * headSize, { bias, std, random });
     this.value = new Linear(width, keyValueHeads * headSize, { bias, std, random });
-    this.output = new Linear(heads * headSize, width, { bias, std: residualStd, random });
+    this.output = new Linear(heads * headSize, width, { bias: outputBias, std: residualStd, random });
     this.dropout = new Dropout(dropout, random.fork());
     this.#position = position;
   }

@@ -1,6 +1,7 @@
 /** @file Which device runs the tensors. */
 export * from './backward.ts';
 export * from './device.ts';
+export * from './empty.ts';
 export * from './failures.ts';
 export { GpuGuard, gpuGuardOf } from './gpu-guard.ts';
 export * from './hooks.ts';

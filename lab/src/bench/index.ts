@@ -2,6 +2,7 @@
 import { benchAttention } from './attention.ts';
 import { benchDecode } from './decode.ts';
 import { benchHead } from './head.ts';
+import { benchLoad } from './load.ts';
 import { benchMatmul } from './matmul.ts';
 import type { BenchRow } from './measure.ts';
 import { benchOps } from './ops.ts';
@@ -26,6 +27,7 @@ export interface BenchOptions extends BenchTrainOptions {
 export const benchmarks: Readonly<Record<string, (backend: string, options: BenchOptions) => Promise<BenchRow[]>>> = {
   attention: benchAttention,
   head: benchHead,
+  load: benchLoad,
   matmul: benchMatmul,
   quantized: benchQuantized,
   train: benchTrain,

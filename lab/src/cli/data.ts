@@ -4,6 +4,7 @@
 import { resolve } from 'node:path';
 import { interruptible, LabError, Progress, type Interruption } from '../base/index.ts';
 import { shakespeare, shakespearePath } from '../data/index.ts';
+import { fetchModel, hubModels, modelFolder, type HubModelName } from '../interop/index.ts';
 import { labFolder, writeAtomically } from '../files/index.ts';
 import { storyStream } from '../worlds/index.ts';
 import type { Command, Values } from './command.ts';
@@ -11,6 +12,8 @@ import type { Command, Values } from './command.ts';
 const optionsOf: Readonly<Record<string, readonly string[]>> = {
   shakespeare: ['from'],
   stories: ['count', 'characters', 'seed', 'out'],
+  gpt2: ['from'],
+  smollm2: ['from'],
 };
 
 /** Stories that are made unless told: more than are committed, and others. */
@@ -18,10 +21,10 @@ const usual = { count: 10_000, seed: 3 };
 
 export const data: Command = {
   name: 'data',
-  summary: 'Get a text to train on: fetch Tiny Shakespeare, or write stories.',
-  usage: 'shakespeare [--from FILE] | stories [options]',
+  summary: 'Get a text to train on, Tiny Shakespeare or stories, or a trained model, GPT-2 or SmolLM2.',
+  usage: 'shakespeare [--from FILE] | stories [options] | gpt2 [--from DIR] | smollm2 [--from DIR]',
   options: {
-    from: { type: 'string', value: 'FILE', help: 'shakespeare: take it from this file instead of the internet' },
+    from: { type: 'string', value: 'FILE|DIR', help: 'shakespeare, gpt2, smollm2: take it from there instead of the internet' },
     count: { type: 'number', help: `stories: how many (default ${usual.count})` },
     characters: { type: 'number', help: 'stories: as many as fit into so many characters, instead of --count' },
     seed: { type: 'number', help: `stories: decides which (default ${usual.seed}; 1 and 2 are those in datasets/stories)` },
@@ -30,18 +33,20 @@ export const data: Command = {
   examples: [
     'npm run lab -- data shakespeare',
     'npm run lab -- data shakespeare --from ~/Downloads/input.txt',
+    'npm run lab -- data gpt2',
     'npm run lab -- data stories --count 50000 --seed 9 --out my-stories.txt',
   ],
   async run(values, [name = '', ...more]) {
     const known = Object.hasOwn(optionsOf, name) && more.length === 0 ? optionsOf[name]! : undefined;
     if (!known) {
       const given = name === '' ? 'Which text?' : `There is no text '${[name, ...more].join(' ')}'.`;
-      throw new LabError(`${given} Texts: shakespeare, stories. Example: npm run lab -- data shakespeare`);
+      throw new LabError(`${given} Texts: shakespeare, stories; models: gpt2, smollm2. Example: npm run lab -- data shakespeare`);
     }
     const stray = Object.values(optionsOf).flat().find((option) => values[option] !== undefined && !known.includes(option));
     if (stray !== undefined) {
       throw new LabError(`--${stray} is not an option of 'data ${name}'. See: npm run lab -- data --help`);
     }
+    if (Object.hasOwn(hubModels, name)) return fetchHubModel(name as HubModelName, values);
     return name === 'stories' ? writeStories(values) : fetchShakespeare(values);
   },
 };
@@ -49,6 +54,14 @@ export const data: Command = {
 async function fetchShakespeare({ from }: Values): Promise<number> {
   const text = await shakespeare(typeof from === 'string' ? { from } : {});
   console.log(`Tiny Shakespeare, ${text.length.toLocaleString('en')} characters, digest right: ${shakespearePath()}`);
+  return 0;
+}
+
+async function fetchHubModel(name: HubModelName, { from }: Values): Promise<number> {
+  const folder = modelFolder(name);
+  await fetchModel(hubModels[name], folder, typeof from === 'string' ? { from: resolve(from) } : {});
+  console.log(`${hubModels[name].repository}, digests right: ${folder}`);
+  console.log(`Let it write: npm run lab -- sample --model ${name}`);
   return 0;
 }
 

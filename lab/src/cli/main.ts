@@ -8,6 +8,8 @@ import { helpText, readArguments, type Command } from './command.ts';
 import { bench } from './bench.ts';
 import { data } from './data.ts';
 import { doctor } from './doctor.ts';
+import { evaluate } from './evaluate.ts';
+import { exportModel } from './export.ts';
 import { sample } from './sample.ts';
 import { train } from './train.ts';
 
@@ -16,6 +18,8 @@ const commands: readonly Command[] = [
   bench,
   train,
   sample,
+  evaluate,
+  exportModel,
   data,
   check,
 ];

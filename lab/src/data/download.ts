@@ -16,29 +16,43 @@ export interface DownloadOptions {
   readonly quiet?: boolean;
 }
 
+/** Milliseconds; with more, a timer goes off at once. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
 export function sha256(bytes: Uint8Array | string): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
 /**
- * Fetches `url` into `path`.
+ * Fetches `url` into `path`, piece by piece: the file may be larger than the memory.
  *
  * @throws LabError when it cannot be reached in time or is not what was expected; `path` is untouched then.
  */
 export async function download(url: string, path: string, options: DownloadOptions): Promise<void> {
-  const bytes = await fetchBytes(url, options);
-  const digest = sha256(bytes);
-  if (digest !== options.sha256) {
-    throw new LabError(`${url} is not the expected file: its SHA-256 is ${digest}, not ${options.sha256}. It was not kept.`);
-  }
-  await writeAtomically(path, [bytes]);
+  await writeAtomically(path, digestChecked(fetched(url, options), url, options.sha256));
 }
 
-async function fetchBytes(url: string, { patience = 15, timeLimit = 300, quiet = false }: DownloadOptions): Promise<Uint8Array> {
+/**
+ * Passes the pieces of a file on.
+ *
+ * @param name what to call it in the error
+ * @throws LabError at the end when they are not what was expected.
+ */
+export async function* digestChecked(pieces: AsyncIterable<Uint8Array>, name: string, expected: string): AsyncGenerator<Uint8Array> {
+  const hash = createHash('sha256');
+  for await (const piece of pieces) {
+    hash.update(piece);
+    yield piece;
+  }
+  const digest = hash.digest('hex');
+  if (digest === expected) return;
+  throw new LabError(`${name} is not the expected file: its SHA-256 is ${digest}, not ${expected}. It was not kept.`);
+}
+
+async function* fetched(url: string, { patience = 15, timeLimit = 300, quiet = false }: DownloadOptions): AsyncGenerator<Uint8Array> {
   const stop = new AbortController();
-  const whole = setTimeout(() => stop.abort(new Error(`it took longer than ${timeLimit} s`)), timeLimit * 1000);
+  const whole = setTimeout(() => stop.abort(new Error(`it took longer than ${timeLimit} s`)), Math.min(timeLimit * 1000, LONGEST_TIMER));
   const silence = setTimeout(() => stop.abort(new Error(`nothing came for ${patience} s`)), patience * 1000);
-  const chunks: Uint8Array[] = [];
   try {
     const response = await fetch(url, { signal: stop.signal });
     if (!response.ok || !response.body) throw new Error(`the server answered ${response.status} ${response.statusText}`);
@@ -46,12 +60,11 @@ async function fetchBytes(url: string, { patience = 15, timeLimit = 300, quiet =
     const progress = total > 0 ? new Progress({ total, label: basename(url), unit: 'B', quiet }) : undefined;
     let done = 0;
     for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
-      chunks.push(chunk);
+      yield chunk;
       silence.refresh();
       progress?.update(Math.min(total, (done += chunk.byteLength)));
     }
     progress?.done();
-    return Buffer.concat(chunks);
   } catch (error) {
     throw new LabError(`Cannot download ${url}: ${causeOf(stop.signal.aborted ? stop.signal.reason : error)}.`, { cause: error });
   } finally {

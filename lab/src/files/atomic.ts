@@ -11,7 +11,7 @@ import { LabError } from '../base/index.ts';
  *
  * @throws LabError saying in words what went wrong (full disk, no permission, …); the old file, if any, is untouched then.
  */
-export async function writeAtomically(path: string, chunks: Iterable<Uint8Array>): Promise<void> {
+export async function writeAtomically(path: string, chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void> {
   const folder = dirname(resolve(path));
   const temporary = join(folder, `.${basename(path)}.${process.pid}.tmp`);
   let created = false;
@@ -21,7 +21,7 @@ export async function writeAtomically(path: string, chunks: Iterable<Uint8Array>
     const file = await open(temporary, 'w');
     created = true;
     try {
-      for (const chunk of chunks) await writeWhole(file, chunk);
+      for await (const chunk of chunks) await writeWhole(file, chunk);
       await file.sync();
     } finally {
       await file.close();

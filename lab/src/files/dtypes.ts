@@ -1,6 +1,7 @@
 /**
  * @file The element types of a safetensors file, and which typed array holds each.
  */
+import { narrowToBrain, narrowToHalf, widenBrain, widenHalf } from './half.ts';
 
 /** A typed array that can hold the elements of a stored tensor. */
 export type StoredArray =
@@ -68,17 +69,29 @@ export function isArrayOf(dtype: StoredDtype, data: StoredArray): boolean {
 export function toFloat32(tensor: StoredTensor): Float32Array {
   const { dtype, data } = tensor;
   if (data instanceof Float32Array) return data;
-  if (dtype === 'BF16') return new Float32Array(Uint32Array.from(data as Uint16Array, (bits) => bits << 16).buffer);
-  if (dtype === 'F16') return Float32Array.from(data as Uint16Array, halfToNumber);
-  if (dtype === 'F8_E4M3' || dtype === 'F8_E5M2') throw new TypeError(`toFloat32: ${dtype} is not supported`);
-  return Float32Array.from(data as ArrayLike<number | bigint>, Number);
+  const values = new Float32Array(data.length);
+  widen(dtype, data, values);
+  return values;
 }
 
-/** IEEE 754 binary16: 1 sign bit, 5 exponent bits, 10 fraction bits. */
-function halfToNumber(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 31;
-  const fraction = bits & 1023;
-  if (exponent === 31) return fraction ? NaN : sign * Infinity;
-  return sign * (exponent ? (1 + fraction / 1024) * 2 ** (exponent - 15) : fraction * 2 ** -24);
+/**
+ * The same into an array that is there.
+ *
+ * @throws TypeError for the 8-bit float types.
+ */
+export function widen(dtype: StoredDtype, source: StoredArray, target: Float32Array): void {
+  if (dtype === 'F8_E4M3' || dtype === 'F8_E5M2') throw new TypeError(`toFloat32: ${dtype} is not supported`);
+  if (dtype === 'F16') widenHalf(source as Uint16Array, target);
+  else if (dtype === 'BF16') widenBrain(source as Uint16Array, target);
+  else if (source instanceof BigInt64Array || source instanceof BigUint64Array) target.set(Float32Array.from(source, Number));
+  else target.set(source);
+}
+
+/** The types that weights are saved in. */
+export type FloatDtype = 'F32' | 'F16' | 'BF16';
+
+/** 32-bit floats as elements of a float type, each the nearest there is. */
+export function fromFloat32(values: Float32Array, dtype: FloatDtype): StoredArray {
+  if (dtype === 'F32') return values;
+  return dtype === 'F16' ? narrowToHalf(values) : narrowToBrain(values);
 }

@@ -3,11 +3,11 @@
  * Format: https://github.com/huggingface/safetensors. Files from outside are not trusted: everything is checked first.
  */
 import { createHash } from 'node:crypto';
-import { open } from 'node:fs/promises';
 import { endianness } from 'node:os';
-import { LabError, messageOf } from '../base/index.ts';
+import { LabError } from '../base/index.ts';
 import { writeAtomically } from './atomic.ts';
-import { bytesPerElement, isArrayOf, storedArray, type StoredTensor } from './dtypes.ts';
+import { bytesPerElement, isArrayOf, storedArray, type StoredArray, type StoredDtype, type StoredTensor } from './dtypes.ts';
+import { OpenFile } from './open-file.ts';
 import { headerLength, malformed, parseHeader, type Header } from './safetensors-header.ts';
 
 /** What a safetensors file holds. */
@@ -36,47 +36,32 @@ const noDigest = '0'.repeat(64);
  * @throws LabError that names the file and what is wrong with it: missing, truncated, holes, overlaps, …
  */
 export async function readSafetensors(path: string, options: ReadOptions = {}): Promise<Safetensors> {
-  const file = await open(path).catch((error: unknown) => {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') throw new LabError(`There is no file ${path}.`);
-    throw new LabError(`Cannot open ${path}: ${messageOf(error)}`, { cause: error });
-  });
+  const file = OpenFile.open(path);
   try {
-    const stats = await file.stat();
-    if (!stats.isFile()) throw new LabError(`${path} is not a file.`);
-    const read = async (start: number, length: number): Promise<Uint8Array> => {
-      const bytes = new Uint8Array(length);
-      for (let done = 0; done < length;) {
-        const { bytesRead } = await file.read(bytes, done, Math.min(length - done, 2 ** 30), start + done);
-        if (bytesRead === 0) throw malformed(path, 'it became shorter while it was read');
-        done += bytesRead;
-      }
-      return bytes;
-    };
-    return await assemble(path, stats.size, read, options);
+    return assemble(path, file.size, (start, length) => file.read(start, length), options);
   } finally {
-    await file.close();
+    file.close();
   }
 }
 
 /** The same for bytes in memory; `name` stands for them in error messages. */
 export async function parseSafetensors(bytes: Uint8Array, name: string, options: ReadOptions = {}): Promise<Safetensors> {
-  const read = (start: number, length: number): Promise<Uint8Array> => Promise.resolve(bytes.slice(start, start + length));
-  return assemble(name, bytes.byteLength, read, options);
+  return assemble(name, bytes.byteLength, (start, length) => bytes.slice(start, start + length), options);
 }
 
-type Read = (start: number, length: number) => Promise<Uint8Array>;
+type Read = (start: number, length: number) => Uint8Array;
 
-async function assemble(name: string, size: number, read: Read, options: ReadOptions): Promise<Safetensors> {
+function assemble(name: string, size: number, read: Read, options: ReadOptions): Safetensors {
   if (size < 8) throw malformed(name, `it has ${size} bytes, fewer than the length of a header takes`);
-  const prefix = await read(0, 8);
+  const prefix = read(0, 8);
   const length = headerLength(prefix, size, name);
-  const headerBytes = await read(8, length);
+  const headerBytes = read(8, length);
   const header = parseHeader(headerBytes, size - 8 - length, name);
   const cleared = options.digest ? withoutDigest(headerBytes, header) : undefined;
   const hash = cleared && createHash('sha256').update(prefix).update(cleared);
   const tensors = new Map<string, StoredTensor>();
   for (const { name: key, dtype, shape, start, end } of header.entries) {
-    const bytes = await read(8 + length + start, end - start);
+    const bytes = read(8 + length + start, end - start);
     hash?.update(bytes);
     tensors.set(key, { dtype, shape, data: storedArray(dtype, bytes) });
   }
@@ -106,22 +91,9 @@ export function serializeSafetensors(
   metadata: Readonly<Record<string, string>> = {},
   options: WriteOptions = {},
 ): Uint8Array[] {
-  if (endianness() !== 'LE') throw new LabError('safetensors: this machine stores numbers big-endian, which is not supported.');
-  const rows = [...tensors].sort(
-    ([a, x], [b, y]) => bytesPerElement(y.dtype) - bytesPerElement(x.dtype) || (a < b ? -1 : a > b ? 1 : 0),
-  );
-  const described: [string, object][] = [];
-  let offset = 0;
-  for (const [name, tensor] of rows) {
-    const bytes = checkedLength(name, tensor);
-    described.push([name, { dtype: tensor.dtype, shape: tensor.shape, data_offsets: [offset, (offset += bytes)] }]);
-  }
-  const first: Record<string, string> = options.digest ? { sha256: noDigest } : {};
-  const json = JSON.stringify(Object.fromEntries([['__metadata__', { ...metadata, ...first }], ...described]));
-  const header = Buffer.from(json.padEnd(json.length + ((8 - (Buffer.byteLength(json) % 8)) % 8)));
-  const prefix = Buffer.alloc(8);
-  prefix.writeBigUInt64LE(BigInt(header.byteLength));
-  const payload = rows.map(([, { data }]) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  for (const [name, tensor] of tensors) checkData(name, tensor);
+  const { prefix, header, names } = layout(tensors, options.digest ? { ...metadata, sha256: noDigest } : metadata);
+  const payload = names.map((name) => bytesOf(tensors.get(name)!.data));
   if (options.digest) {
     const hash = createHash('sha256').update(prefix).update(header);
     for (const bytes of payload) hash.update(bytes);
@@ -130,15 +102,39 @@ export function serializeSafetensors(
   return [prefix, header, ...payload];
 }
 
-function checkedLength(name: string, { dtype, shape, data }: StoredTensor): number {
-  const elements = shape.reduce((a, b) => a * b, 1);
-  if (name === '__metadata__') throw new RangeError('safetensors: a tensor cannot be called __metadata__');
+/** The head of a file, and its tensors in the order of their bytes. */
+function layout(
+  tensors: ReadonlyMap<string, Omit<StoredTensor, 'data'>>,
+  metadata: Readonly<Record<string, string>>,
+): { readonly prefix: Buffer; readonly header: Buffer; readonly names: readonly string[] } {
+  if (endianness() !== 'LE') throw new LabError('safetensors: this machine stores numbers big-endian, which is not supported.');
+  const rows = [...tensors].sort(
+    ([a, x], [b, y]) => bytesPerElement(y.dtype) - bytesPerElement(x.dtype) || (a < b ? -1 : a > b ? 1 : 0),
+  );
+  const described: [string, object][] = [];
+  let offset = 0;
+  for (const [name, { dtype, shape }] of rows) {
+    if (name === '__metadata__') throw new RangeError('safetensors: a tensor cannot be called __metadata__');
+    const bytes = elementsOf(shape) * bytesPerElement(dtype);
+    described.push([name, { dtype, shape, data_offsets: [offset, (offset += bytes)] }]);
+  }
+  const json = JSON.stringify(Object.fromEntries([['__metadata__', metadata], ...described]));
+  const header = Buffer.from(json.padEnd(json.length + ((8 - (Buffer.byteLength(json) % 8)) % 8)));
+  const prefix = Buffer.alloc(8);
+  prefix.writeBigUInt64LE(BigInt(header.byteLength));
+  return { prefix, header, names: rows.map(([name]) => name) };
+}
+
+const elementsOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
+const bytesOf = (data: StoredArray): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+
+function checkData(name: string, { dtype, shape, data }: StoredTensor): void {
+  const elements = elementsOf(shape);
   if (!isArrayOf(dtype, data))
     throw new RangeError(`safetensors: ${name} is ${dtype} but its data are a ${data.constructor.name}`);
   if (data.length !== elements) {
     throw new RangeError(`safetensors: ${name} has shape [${shape.join(', ')}], ${elements} elements, but ${data.length} values`);
   }
-  return data.byteLength;
 }
 
 /** Saves atomically: the file is the old one or the new one, whole. */
@@ -149,4 +145,31 @@ export async function writeSafetensors(
   options: WriteOptions = {},
 ): Promise<void> {
   await writeAtomically(path, serializeSafetensors(tensors, metadata, options));
+}
+
+/** A tensor whose values are fetched when their turn to be written comes. */
+export interface LazyTensor {
+  readonly dtype: StoredDtype;
+  readonly shape: readonly number[];
+  data(): StoredArray | Promise<StoredArray>;
+}
+
+/** Saves like `writeSafetensors`, atomically, with no more than one tensor at a time in memory. */
+export async function streamSafetensors(
+  path: string,
+  tensors: ReadonlyMap<string, LazyTensor>,
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const { prefix, header, names } = layout(tensors, metadata);
+  async function* chunks(): AsyncGenerator<Uint8Array> {
+    yield prefix;
+    yield header;
+    for (const name of names) {
+      const tensor = tensors.get(name)!;
+      const stored = { dtype: tensor.dtype, shape: tensor.shape, data: await tensor.data() };
+      checkData(name, stored);
+      yield bytesOf(stored.data);
+    }
+  }
+  await writeAtomically(path, chunks());
 }

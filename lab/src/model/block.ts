@@ -20,7 +20,7 @@ export class Block extends Module {
 
   constructor({ config, position, random }: BlockOptions) {
     super();
-    const { width, heads, keyValueHeads, headSize, bias, dropout, attention: compute, initializerStd: std } = config;
+    const { width, heads, keyValueHeads, headSize, attentionBias, dropout, attention: compute, initializerStd: std } = config;
     const { slidingWindow, attentionSoftCap: softCap } = config;
     this.attentionNorm = makeNorm(config);
     this.attention = new MultiHeadAttention({
@@ -28,7 +28,8 @@ export class Block extends Module {
       heads,
       keyValueHeads,
       headSize,
-      bias,
+      bias: attentionBias !== false,
+      outputBias: attentionBias === true,
       slidingWindow,
       softCap,
       dropout,

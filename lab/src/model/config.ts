@@ -3,6 +3,7 @@ import type { Tensor3D } from '../backend/index.ts';
 import { LabError, type Random } from '../base/index.ts';
 import { type AttentionContext, attention, type AttentionFunction, type AttentionPosition } from '../attention/index.ts';
 import type { Layer, Module } from '../nn/index.ts';
+import { checkRotaryScaling, type RotaryScaling } from '../ops/index.ts';
 
 /** How positions enter the model: added to the embeddings, or inside attention. */
 export interface Position extends AttentionPosition {
@@ -51,6 +52,8 @@ export interface TransformerConfig {
   readonly position?: 'learned' | 'rotary' | 'alibi' | 'none' | PositionFactory;
   /** 10000 unless told. */
   readonly rotaryBase?: number;
+  /** Slower turns, for a context longer than the trained one; null (default): none. */
+  readonly rotaryScaling?: RotaryScaling | null;
   /** How many tokens each one sees, itself included; all before it unless told. Jiang et al. 2023 (Mistral), section 2. */
   readonly slidingWindow?: number;
   /** Bends attention scores into (−cap, cap), softly; no cap unless told. Gemma Team 2024 (Gemma 2), section 2. */
@@ -59,6 +62,8 @@ export interface TransformerConfig {
   readonly mlp?: 'gelu' | 'swiglu' | MLPFactory;
   /** Biases in linear layers and layer norms (default true). */
   readonly bias?: boolean;
+  /** The same in attention, as `bias` unless told; 'inputs': for queries, keys and values, not for the output (Qwen2). */
+  readonly attentionBias?: boolean | 'inputs';
   /** The head is the token embedding, transposed (default true). */
   readonly tiedHead?: boolean;
   /** Share to forget in training, of embeddings, attention weights and what blocks write (default 0). */
@@ -97,8 +102,10 @@ export function resolveConfig(config: TransformerConfig): ResolvedTransformerCon
     normEpsilon: 1e-5,
     position: 'learned',
     rotaryBase: 10000,
+    rotaryScaling: null,
     mlp,
     bias: true,
+    attentionBias: config.bias ?? true,
     tiedHead: true,
     dropout: 0,
     seed: 0,
@@ -143,6 +150,7 @@ function checkConfig(config: ResolvedTransformerConfig): void {
     refuse(`checkpoint must be true, false or how many blocks are computed again together: 1, 2, …; got ${checkpoint}.`);
   if (position === 'rotary' && headSize % 2 !== 0)
     refuse(`rotary positions turn pairs, so headSize must be even, got ${headSize}.`);
+  if (config.rotaryScaling) checkRotaryScaling(config.rotaryScaling);
   for (const [seam, known] of Object.entries(names)) {
     const value = config[seam as keyof typeof names];
     if (typeof value !== 'function' && !(known as readonly string[]).includes(value)) {

@@ -24,11 +24,14 @@ export function makeMLP(config: ResolvedTransformerConfig, random: Random): Laye
 }
 
 export function makePosition(config: ResolvedTransformerConfig, random: Random): Position {
-  const { position, contextLength, width, rotaryBase: base, initializerStd: std } = config;
+  const { position, contextLength, width, rotaryBase: base, rotaryScaling: scaling, initializerStd: std } = config;
   if (typeof position === 'function') return position(config, random);
   if (position === 'learned') return new LearnedPositions(contextLength, width, { std, random });
   if (position === 'rotary') {
-    return { rotaryBase: base, rotate: (x: Tensor4D, offset) => rotaryEmbedding(x, { base, offset, overwrite: true }) };
+    return {
+      ...(!scaling && { rotaryBase: base }),
+      rotate: (x: Tensor4D, offset) => rotaryEmbedding(x, { base, scaling, offset, overwrite: true }),
+    };
   }
   return position === 'alibi' ? { bias: alibiBias, slopes: alibiSlopes } : {};
 }

@@ -5,6 +5,6 @@ export * from './linear.ts';
 export * from './mlp.ts';
 export * from './module.ts';
 export * from './norms.ts';
-export { normalParameter, parameter, type ParameterOptions, type Randomness } from './parameter.ts';
+export { normalParameter, parameter, withoutInitialization, type ParameterOptions, type Randomness } from './parameter.ts';
 export { matchesPath } from './path.ts';
 export { checkpoint } from './recompute.ts';

@@ -1,7 +1,7 @@
 /**
  * @file Parameters: the tensors that training changes, and how they begin. The seed decides, on every backend alike.
  */
-import { tf, type Tensor, type Variable } from '../backend/index.ts';
+import { emptyTensor, tf, type Tensor, type Variable } from '../backend/index.ts';
 import { Random } from '../base/index.ts';
 
 export interface ParameterOptions {
@@ -30,8 +30,22 @@ export function parameter<R extends tf.Rank>(values: Tensor<R>, { trainable = tr
   return variable;
 }
 
+let initializing = true;
+
+/** Builds modules whose weights are whatever lies in memory, because their values come from a file: random ones would take seconds. */
+export function withoutInitialization<T>(build: () => T): T {
+  const before = initializing;
+  initializing = false;
+  try {
+    return build();
+  } finally {
+    initializing = before;
+  }
+}
+
 /** A parameter of independent normal numbers around 0; all zero when std is 0. */
 export function normalParameter<R extends tf.Rank>(shape: tf.ShapeMap[R], std: number, randomness: Randomness): Variable<R> {
+  if (!initializing) return parameter(emptyTensor<R>(shape));
   const size = (shape as number[]).reduce((product, n) => product * n, 1);
   return parameter(tf.tensor<R>(std === 0 ? new Float32Array(size) : stream(randomness).normals(size, std), shape, 'float32'));
 }

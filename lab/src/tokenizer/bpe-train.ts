@@ -2,6 +2,7 @@
  * @file Learning byte pair merges. Counting all pairs anew after each merge would take merges × text; here each merge only
  * visits the words that contain its pair, and the most frequent pair comes from a heap.
  */
+import { gpt2ByteOrder } from './byte-order.ts';
 import { GrowingInt32Array } from './growing.ts';
 import { LateProgress } from './late-progress.ts';
 import { PairHeap } from './pair-heap.ts';
@@ -36,16 +37,11 @@ export function learnMerges(words: WordCounts, { size, minFrequency, quiet }: Me
   return merges;
 }
 
-/**
- * GPT-2 numbers the bytes that print first and then the others, and so does the Rust library `tokenizers`, which takes the
- * pair of smaller numbers where two are equally frequent.
- */
-function gpt2Order(): Int32Array {
-  const prints = (byte: number): boolean => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
-  const bytes = Array.from({ length: 256 }, (_, byte) => byte);
-  const order = new Int32Array(256);
-  [...bytes.filter(prints), ...bytes.filter((byte) => !prints(byte))].forEach((byte, i) => (order[byte] = i));
-  return order;
+/** Where each byte stands: the library `tokenizers` takes the pair of earlier bytes where two are equally frequent. */
+function placesInOrder(bytes: readonly number[]): Int32Array {
+  const places = new Int32Array(256);
+  bytes.forEach((byte, place) => (places[byte] = place));
+  return places;
 }
 
 /** All pairs of neighbours in the words, with their counts kept up to date from merge to merge. */
@@ -58,7 +54,7 @@ class Pairs {
   readonly #seenIn: (number[] | undefined)[] = [];
   readonly #numbers = new PairMap(1 << 14);
   readonly #heap: PairHeap;
-  readonly #order = gpt2Order();
+  readonly #order = placesInOrder(gpt2ByteOrder());
   readonly #symbols: Int32Array;
   readonly #starts: Int32Array;
   readonly #lengths: Int32Array;

@@ -41,6 +41,8 @@ export interface BPEOptions {
    * the bytes, and each merge makes the next id (or the same token again when it spells one that is there).
    */
   readonly tokens?: readonly Uint8Array[];
+  /** A word that is a token is that token, even where the merges would not make it (Llama 3; default false). */
+  readonly ignoreMerges?: boolean;
 }
 
 export class BPETokenizer extends ByteTokenizer {
@@ -50,9 +52,10 @@ export class BPETokenizer extends ByteTokenizer {
   /** The id of each byte. */
   readonly #byteIds: Int32Array;
   readonly #tokens: readonly Uint8Array[] | undefined;
+  readonly #ignoreMerges: boolean;
 
   /** @throws LabError when merges, tokens and special tokens do not fit together, saying which. */
-  constructor({ merges, tokens, preTokenizer = 'gpt2', specialTokens = [] }: BPEOptions) {
+  constructor({ merges, tokens, preTokenizer = 'gpt2', specialTokens = [], ignoreMerges = false }: BPEOptions) {
     const vocabulary = tokens ? vocabularyOf(tokens) : Vocabulary.ofBytes();
     const table = mergeTable(merges, vocabulary, tokens !== undefined);
     const byteIds = Int32Array.from({ length: 256 }, (_, byte) => vocabulary.idOf(Uint8Array.of(byte))!);
@@ -61,6 +64,7 @@ export class BPETokenizer extends ByteTokenizer {
     this.#table = table;
     this.#byteIds = byteIds;
     this.#tokens = tokens?.map((bytes) => bytes.slice());
+    this.#ignoreMerges = ignoreMerges;
   }
 
   /**
@@ -86,16 +90,22 @@ export class BPETokenizer extends ByteTokenizer {
     const preTokenizer = checkPreTokenizer(field('preTokenizer', isString));
     const specialTokens = field('specialTokens', (value) => isListOf(value, isString));
     const tokens = field('tokens', (value) => value === undefined || isListOf(value, isString));
-    return new BPETokenizer({ merges, preTokenizer, specialTokens, ...(tokens && { tokens: tokens.map(bytesFromBase64) }) });
+    const ignoreMerges = field('ignoreMerges', (value) => value === undefined || typeof value === 'boolean') === true;
+    const given = tokens && { tokens: tokens.map(bytesFromBase64) };
+    return new BPETokenizer({ merges, preTokenizer, specialTokens, ignoreMerges, ...given });
   }
 
   toJSON(): TokenizerJSON {
     const tokens = this.#tokens?.map((bytes) => Buffer.from(bytes).toString('base64'));
     const { preTokenizer, merges } = this;
-    return { type: 'bpe', preTokenizer, specialTokens: [...this.specialTokens.keys()], merges, ...(tokens && { tokens }) };
+    const names = [...this.specialTokens.keys()];
+    const rest = { ...(tokens && { tokens }), ...(this.#ignoreMerges && { ignoreMerges: true }) };
+    return { type: 'bpe', preTokenizer, specialTokens: names, merges, ...rest };
   }
 
   protected override encodeWord(bytes: Uint8Array): Int32Array {
+    const whole = this.#ignoreMerges ? this.idOf(bytes) : undefined;
+    if (whole !== undefined) return Int32Array.of(whole);
     const symbols = new Int32Array(bytes.length);
     for (let i = 0; i < bytes.length; i++) symbols[i] = this.#byteIds[bytes[i]!]!;
     return mergeWord(symbols, this.#table);

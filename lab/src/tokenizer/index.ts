@@ -1,5 +1,6 @@
 /** @file Text to token ids and back. */
 export * from './bpe.ts';
+export { byteCharacters } from './byte-order.ts';
 export * from './byte-tokenizer.ts';
 export * from './characters.ts';
 export { preTokenize, preTokenizers, type PreTokenizer } from './pre-tokenize.ts';

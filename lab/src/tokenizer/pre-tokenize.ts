@@ -9,6 +9,8 @@ import { LabError } from '../base/index.ts';
 /** `\s` in JavaScript also means U+FEFF and leaves U+0085 out; White_Space is what other languages mean. */
 const SPACE = '\\p{White_Space}';
 const CONTRACTION = "'(?:[sdmt]|ll|ve|re)";
+/** In either case; the long s (ſ) is an s in Unicode's eyes. */
+const CONTRACTION_OF_ANY_CASE = "'(?:[sSſtTmMdD]|[rR][eE]|[vV][eE]|[lL][lL])";
 const LETTERS = ' ?\\p{L}+';
 const OTHERS = ` ?[^${SPACE}\\p{L}\\p{N}]+`;
 
@@ -16,6 +18,9 @@ const OTHERS = ` ?[^${SPACE}\\p{L}\\p{N}]+`;
  * - `gpt2`: contractions, words, numbers, runs of other signs; the last of several spaces goes with the next word.
  *   Radford et al. 2019, in the pattern of the published code.
  * - `digits`: the same with every digit on its own, so that numbers are spelled alike wherever they stand (Llama).
+ * - `llama3`: contractions of any case; a sign goes with the word behind it, line breaks with the signs before them; numbers in
+ *   groups of three digits from the left. Llama 3, in the pattern of its tokenizer.json.
+ * - `qwen2`: the same with every digit on its own. Qwen2, in the pattern of its tokenizer.json.
  * - `bloomberg`: runs of ASCII letters and spaces, single digits, runs of anything else: a token may hold several words.
  *   Wu et al. 2023 (BloombergGPT), section 2.3.
  * - `none`: the whole text is one word.
@@ -23,9 +28,24 @@ const OTHERS = ` ?[^${SPACE}\\p{L}\\p{N}]+`;
 const patterns = {
   gpt2: new RegExp(`${CONTRACTION}|${LETTERS}| ?\\p{N}+|${OTHERS}|${SPACE}+(?!\\P{White_Space})|${SPACE}+`, 'gu'),
   digits: new RegExp(`${CONTRACTION}|${LETTERS}|\\p{N}|${OTHERS}|${SPACE}+(?![^${SPACE}\\p{N}])|${SPACE}+`, 'gu'),
+  llama3: modernPattern('\\p{N}{1,3}'),
+  qwen2: modernPattern('\\p{N}'),
   bloomberg: /[ A-Za-z]+|[0-9]|[^ A-Za-z0-9]+/gu,
   none: /[^]+/gu,
 } as const;
+
+function modernPattern(numbers: string): RegExp {
+  const parts = [
+    CONTRACTION_OF_ANY_CASE,
+    '[^\\r\\n\\p{L}\\p{N}]?\\p{L}+',
+    numbers,
+    `${OTHERS}[\\r\\n]*`,
+    `${SPACE}*[\\r\\n]+`,
+    `${SPACE}+(?!\\P{White_Space})`,
+    `${SPACE}+`,
+  ];
+  return new RegExp(parts.join('|'), 'gu');
+}
 
 export type PreTokenizer = keyof typeof patterns;
 

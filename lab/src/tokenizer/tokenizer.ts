@@ -19,11 +19,16 @@ export interface Tokenizer {
   toJSON(): TokenizerJSON;
 }
 
-const readers: Readonly<Record<string, (json: unknown) => Tokenizer>> = {
+const readers: Record<string, (json: unknown) => Tokenizer> = {
   characters: (json) => CharacterTokenizer.fromJSON(json),
   bpe: (json) => BPETokenizer.fromJSON(json),
   unigram: (json) => UnigramTokenizer.fromJSON(json),
 };
+
+/** Makes a further kind of tokenizer known to `tokenizerFromJSON`; whoever writes one calls this where its module is loaded. */
+export function registerTokenizer(type: string, read: (json: unknown) => Tokenizer): void {
+  readers[type] = read;
+}
 
 /**
  * The tokenizer that `toJSON` described.

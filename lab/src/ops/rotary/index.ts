@@ -10,17 +10,22 @@ import { invariant } from '../../base/index.ts';
 import { fusedKernel } from '../fused.ts';
 import { withGradient } from '../with-gradient.ts';
 import { angleTable } from './angles.ts';
+import type { RotaryScaling } from './frequencies.ts';
 import './wasm.ts';
 import './webgpu.ts';
+
+export * from './frequencies.ts';
 
 export interface RotaryOptions {
   /** Pair i of S/2 turns by position · base^(−2i/S) radians (default 10000). */
   readonly base?: number;
+  /** Slower turns, for a context longer than the trained one (default null: none). */
+  readonly scaling?: RotaryScaling | null;
   /** The position of the first token (default 0): how many are in the cache. */
   readonly offset?: number;
   /**
-   * Nobody needs x any more (default false): where nothing is recorded for a gradient and no other tensor holds its numbers, they are turned
-   * in place.
+   * Nobody needs x any more (default false): where nothing is recorded for a gradient and no other tensor holds its numbers, they
+   * are turned in place.
    */
   readonly overwrite?: boolean;
 }
@@ -33,12 +38,12 @@ export interface RotaryOptions {
  * @throws RangeError when S is odd.
  */
 export function rotaryEmbedding(x: Tensor4D, options: RotaryOptions = {}): Tensor4D {
-  const { base = 10000, offset = 0, overwrite = false } = options;
+  const { base = 10000, scaling = null, offset = 0, overwrite = false } = options;
   checkRotary('rotaryEmbedding', x, offset);
   const fused = fusedKernel('rotary');
   if (!fused || x.size === 0) return withGradient([x], () => ({ value: turn(x, 1), gradient: (dy) => [turn(dy, -1)] }));
   const run = (y: Tensor, direction: 1 | -1, inPlace: boolean): Tensor4D =>
-    fused({ x: y }, { base, offset, direction, inPlace })[0] as Tensor4D;
+    fused({ x: y }, { base, scaling, offset, direction, inPlace })[0] as Tensor4D;
   const mayOverwrite = overwrite && !tf.engine().isTapeOn() && tf.backend().refCount(x.dataId) === 1;
   return withGradient([x], () => ({
     value: run(x, 1, mayOverwrite),
@@ -46,7 +51,7 @@ export function rotaryEmbedding(x: Tensor4D, options: RotaryOptions = {}): Tenso
   }));
 
   function turn(y: Tensor4D, direction: 1 | -1): Tensor4D {
-    return rotaryReference(y, { base, offset }, direction);
+    return rotaryReference(y, { base, scaling, offset }, direction);
   }
 }
 
@@ -57,9 +62,9 @@ export function rotaryEmbedding(x: Tensor4D, options: RotaryOptions = {}): Tenso
  * @param direction 1 turns forwards, −1 back
  */
 export function rotaryReference(x: Tensor4D, options: RotaryOptions = {}, direction: 1 | -1 = 1): Tensor4D {
-  const { base = 10000, offset = 0 } = options;
+  const { base = 10000, scaling = null, offset = 0 } = options;
   const [, , tokens, headSize] = x.shape;
-  const { values } = angleTable(base, headSize, offset + tokens);
+  const { values } = angleTable(base, headSize, offset + tokens, scaling);
   return tf.tidy(() => {
     const table = tf.tensor2d(values.subarray(offset * headSize, (offset + tokens) * headSize), [tokens, headSize]);
     const [cosine, sine] = tf.split(table, 2, -1) as [Tensor, Tensor];

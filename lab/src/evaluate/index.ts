@@ -1,0 +1,2 @@
+/** @file How good a model is, in numbers. */
+export * from './perplexity.ts';

@@ -1,0 +1,10 @@
+/** @file Checkpoints of the transformers library, in and out. */
+export { ChatTemplate, type ChatMessage, type ChatOptions } from './chat.ts';
+export { loadPretrained, type LoadPretrainedOptions, type Pretrained } from './load.ts';
+export { fetchModel, hubModels, modelFolder, type FetchModelOptions, type HubModel, type HubModelName } from './hub.ts';
+export { HuggingFaceTokenizer, type HuggingFaceDecodeOptions, type HuggingFaceEncodeOptions } from './hugging-face-tokenizer.ts';
+export type { AddedToken } from './added-tokens.ts';
+export { loadTokenizer } from './load-tokenizer.ts';
+export { readConfig, type PretrainedFormat } from './read-config.ts';
+export { savePretrained, type SavePretrainedOptions } from './save.ts';
+export { writeTokenizer } from './write-tokenizer.ts';
