@@ -85,9 +85,8 @@ export class MultiHeadAttention extends Module {
   /** @throws RangeError when the heads do not fit the width, or the key/value heads the heads. */
   constructor(options: MultiHeadAttentionOptions) {
     super();
-    const { width, heads, keyValueHeads = heads, bias = true, std = 0.02 } = options;
-    const { outputBias = bias, residualStd = std } = options;
-    const { headSize = width / heads, causal = true, dropout = 0, position = {}, compute = attention } = options;
+    const { width, heads, keyValueHeads = heads, bias = true, outputBias = bias, std = 0.02 } = options;
+    const { headSize = width / heads, causal = true, dropout = 0, position = {}, compute = attention, residualStd = std } = options;
     invariant(
       Number.isInteger(headSize),
       `MultiHeadAttention: width ${width} is not a multiple of ${heads} heads; set headSize to uncouple them`,

@@ -28,9 +28,10 @@ export function makePosition(config: ResolvedTransformerConfig, random: Random):
   if (typeof position === 'function') return position(config, random);
   if (position === 'learned') return new LearnedPositions(contextLength, width, { std, random });
   if (position === 'rotary') {
-    const rotate = (x: Tensor4D, offset: number): Tensor4D => rotaryEmbedding(x, { base, scaling, offset, overwrite: true });
-    // What handles the keys next knows the base only: scaled turns are made here.
-    return scaling ? { rotate } : { rotaryBase: base, rotate };
+    return {
+      ...(!scaling && { rotaryBase: base }),
+      rotate: (x: Tensor4D, offset) => rotaryEmbedding(x, { base, scaling, offset, overwrite: true }),
+    };
   }
   return position === 'alibi' ? { bias: alibiBias, slopes: alibiSlopes } : {};
 }

@@ -17,4 +17,3 @@ export * from './rms-norm/index.ts';
 export * from './rotary/index.ts';
 export * from './webgpu/index.ts';
 export * from './with-gradient.ts';
-export * from './rotary/frequencies.ts';

@@ -12,7 +12,7 @@ wasmKernel('lab.kvAppend', (context, { k, v, keys, values }, { offset, rotaryBas
   const [, , tokens, headSize] = k!.shape as [number, number, number, number];
   const rows = sizeOf(k!.shape) / headSize;
   const rowsInChunk = Math.max(1, Math.floor(CHUNK / headSize));
-  const angles = rotaryBase === undefined ? 0 : placeAngles(context, Number(rotaryBase), headSize, Number(offset), tokens);
+  const angles = rotaryBase === undefined ? 0 : placeAngles(context, Number(rotaryBase), headSize, { offset: Number(offset), tokens });
   const tensors = [k!, v!, keys!, values!].map((info) => offsetOf(backend, info));
   pool.run(APPEND, Math.ceil(rows / rowsInChunk), [
     ...tensors, angles, rows, tokens, headSize, keys!.shape[2]!, Number(offset), rowsInChunk,

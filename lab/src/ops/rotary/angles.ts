@@ -9,19 +9,9 @@ export interface AngleTable {
 
 const tables = new Map<string, AngleTable>();
 
-/** The table's name: what it is made from. */
-export function angleKey(base: number, headSize: number, scaling: RotaryScaling | null): string {
-  return JSON.stringify([base, headSize, scaling]);
-}
-
-/** At least that many positions; pair i of S/2 turns by position · base^(−2i/S) radians, or as the scaling has it. */
-export function angleTable(
-  base: number,
-  headSize: number,
-  positions: number,
-  scaling: RotaryScaling | null = null,
-): AngleTable {
-  const key = angleKey(base, headSize, scaling);
+/** At least that many positions. */
+export function angleTable(base: number, headSize: number, positions: number, scaling: RotaryScaling | null = null): AngleTable {
+  const key = JSON.stringify([base, headSize, scaling]);
   const known = tables.get(key);
   if (known && known.positions >= positions) return known;
   const made = makeTable(rotaryFrequencies(headSize, base, scaling), 2 ** Math.ceil(Math.log2(positions)));
@@ -31,13 +21,12 @@ export function angleTable(
 
 function makeTable(frequencies: Float64Array, positions: number): AngleTable {
   const half = frequencies.length;
-  const headSize = 2 * half;
-  const values = new Float32Array(positions * headSize);
+  const values = new Float32Array(positions * 2 * half);
   for (let position = 0; position < positions; position++) {
     for (let pair = 0; pair < half; pair++) {
       const angle = position * frequencies[pair]!;
-      values[position * headSize + pair] = Math.cos(angle);
-      values[position * headSize + half + pair] = Math.sin(angle);
+      values[position * 2 * half + pair] = Math.cos(angle);
+      values[position * 2 * half + half + pair] = Math.sin(angle);
     }
   }
   return { positions, values };

@@ -14,6 +14,8 @@ import type { RotaryScaling } from './frequencies.ts';
 import './wasm.ts';
 import './webgpu.ts';
 
+export * from './frequencies.ts';
+
 export interface RotaryOptions {
   /** Pair i of S/2 turns by position · base^(−2i/S) radians (default 10000). */
   readonly base?: number;
@@ -22,8 +24,8 @@ export interface RotaryOptions {
   /** The position of the first token (default 0): how many are in the cache. */
   readonly offset?: number;
   /**
-   * Nobody needs x any more (default false): where nothing is recorded for a gradient and no other tensor holds its numbers, they are turned
-   * in place.
+   * Nobody needs x any more (default false): where nothing is recorded for a gradient and no other tensor holds its numbers, they
+   * are turned in place.
    */
   readonly overwrite?: boolean;
 }

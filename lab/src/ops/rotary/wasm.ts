@@ -12,9 +12,7 @@ export function placeAngles(
   context: WasmContext,
   base: number,
   headSize: number,
-  offset: number,
-  tokens: number,
-  scaling: RotaryScaling | null = null,
+  { offset, tokens, scaling = null }: { readonly offset: number; readonly tokens: number; readonly scaling?: RotaryScaling | null },
 ): number {
   const { backend, pool } = context;
   const { values } = angleTable(base, headSize, offset + tokens, scaling);
@@ -31,7 +29,8 @@ wasmKernel('lab.rotary', (context, { x }, { base, scaling, offset, direction, in
   const output = inPlace === true ? share(backend, x!, x!.shape) : makeFloats(backend, x!.shape);
   const rows = sizeOf(x!.shape) / headSize;
   const rowsInChunk = Math.max(1, Math.floor(CHUNK / headSize));
-  const angles = placeAngles(context, Number(base), headSize, Number(offset), tokens, scaling as unknown as RotaryScaling | null);
+  const range = { offset: Number(offset), tokens, scaling: scaling as RotaryScaling | null };
+  const angles = placeAngles(context, Number(base), headSize, range);
   pool.run(TURN, Math.ceil(rows / rowsInChunk), [
     offsetOf(backend, x!), offsetOf(backend, output), angles, rows, tokens, headSize, rowsInChunk, { float: Number(direction) },
   ]);

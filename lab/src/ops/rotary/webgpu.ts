@@ -2,13 +2,13 @@
 import type { tf } from '../../backend/index.ts';
 import { webGpuKernel, type ShaderRunner } from '../webgpu/index.ts';
 import { floats, gridOf, ints, MANY_THREADS } from '../webgpu/shader.ts';
-import { angleKey, angleTable } from './angles.ts';
+import { angleTable } from './angles.ts';
 import type { RotaryScaling } from './frequencies.ts';
 import { turnShader } from './turn.wgsl.ts';
 
 type Info = tf.TensorInfo;
 
-/** What each device holds, by base and head size. */
+/** What each device holds, by base, head size and scaling. */
 const uploaded = new WeakMap<ShaderRunner, Map<string, { readonly positions: number; readonly table: Info }>>();
 
 /** The angles of at least that many positions, on the device: [positions, S]. Owned here. */
@@ -21,7 +21,7 @@ export function anglesOnDevice(
 ): Info {
   const tables = uploaded.get(runner) ?? new Map<string, { readonly positions: number; readonly table: Info }>();
   uploaded.set(runner, tables);
-  const key = angleKey(base, headSize, scaling);
+  const key = JSON.stringify([base, headSize, scaling]);
   const known = tables.get(key);
   if (known && known.positions >= positions) return known.table;
   if (known) runner.dispose(known.table);
@@ -35,7 +35,7 @@ export function anglesOnDevice(
 webGpuKernel('lab.rotary', ({ runner }, { x }, attributes) => {
   const [batch, heads, tokens, headSize] = x!.shape as [number, number, number, number];
   const [offset, inPlace] = [Number(attributes['offset']), attributes['inPlace'] === true];
-  const scaling = attributes['scaling'] as unknown as RotaryScaling | null;
+  const scaling = (attributes['scaling'] ?? null) as RotaryScaling | null;
   const angles = anglesOnDevice(runner, Number(attributes['base']), headSize, offset + tokens, scaling);
   const pairs = (batch * heads * tokens * headSize) / 2;
   const [turned] = runner.run({
