@@ -8,41 +8,20 @@ import {
   attention,
   expectClose,
   findExercise,
-  Random,
   startBackend,
   tf,
   theCourse,
   Transformer,
-  type Assembly,
   type AttentionFunction,
   type AttentionOptions,
 } from 'lab';
-import * as solutions from '../../solutions/03-attention.ts';
+import { normal, plugged } from './plugged-attention.ts';
 
 beforeAll(async () => {
   await startBackend();
 });
 beforeEach(() => tf.engine().startScope());
 afterEach(() => tf.engine().endScope());
-
-function normal(seed: number, ...shape: number[]): tf.Tensor4D {
-  return tf.tensor(new Random(seed).normals(shape.reduce((a, b) => a * b)), shape as [number, number, number, number]);
-}
-
-/** The attention of these exercises' solutions, and the names of those that were called. */
-function plugged(ids: readonly string[]): { compute: AttentionFunction; called: Set<string> } {
-  const assembly: Assembly = { transformer: {}, train: {}, generate: {} };
-  const called = new Set<string>();
-  for (const id of ids) {
-    const { exercise } = findExercise(id, theCourse());
-    const watched = exercise.names.map((name) => {
-      const answer = (solutions as Record<string, unknown>)[name] as (...values: unknown[]) => unknown;
-      return [name, (...values: unknown[]) => (called.add(name), answer(...values))] as const;
-    });
-    exercise.plug?.(Object.fromEntries(watched), assembly);
-  }
-  return { compute: assembly.transformer.attention!, called };
-}
 
 const OPTIONS: Record<string, (H: number, T: number, U: number) => AttentionOptions> = {
   plain: () => ({}),

@@ -10,43 +10,22 @@ import {
   filesOf,
   findExercise,
   lessonShader,
-  Random,
   readNotebook,
   startBackend,
   tf,
   theCourse,
   Transformer,
-  type Assembly,
   type AttentionFunction,
   type AttentionOptions,
 } from 'lab';
-import * as chapter3 from '../../solutions/03-attention.ts';
-import * as chapter5 from '../../solutions/05-flash-attention.ts';
+import { absorbKey } from '../../solutions/05-flash-attention.ts';
+import { normal, plugged } from './plugged-attention.ts';
 
 beforeAll(async () => {
   await startBackend();
 });
 beforeEach(() => tf.engine().startScope());
 afterEach(() => tf.engine().endScope());
-
-function normal(seed: number, ...shape: number[]): tf.Tensor4D {
-  return tf.tensor(new Random(seed).normals(shape.reduce((a, b) => a * b)), shape as [number, number, number, number]);
-}
-
-/** The attention of these exercises' solutions, and the names of those that were called. */
-function plugged(ids: readonly string[]): { compute: AttentionFunction; called: Set<string> } {
-  const assembly: Assembly = { transformer: {}, train: {}, generate: {} };
-  const called = new Set<string>();
-  for (const id of ids) {
-    const { exercise } = findExercise(id, theCourse());
-    const watched = exercise.names.map((name) => {
-      const answer = ({ ...chapter3, ...chapter5 } as Record<string, unknown>)[name] as (...values: unknown[]) => unknown;
-      return [name, (...values: unknown[]) => (called.add(name), answer(...values))] as const;
-    });
-    exercise.plug?.(Object.fromEntries(watched), assembly);
-  }
-  return { compute: assembly.transformer.attention!, called };
-}
 
 type Three = [tf.Tensor4D, tf.Tensor4D, tf.Tensor4D];
 const gradientsOf = (compute: AttentionFunction, inputs: Three, options: AttentionOptions): tf.Tensor[] =>
@@ -126,6 +105,6 @@ it('the pieces of the kernel that the notebook explains stand in the kernel', ()
   const prose = cells.map(({ source }) => (typeof source === 'string' ? source : source.join(''))).join('\n');
   const pieces = [...prose.matchAll(/```wgsl\n(.*?)```/gs)].map(([, piece]) => trimmed(piece!));
   expect(pieces.length).toBeGreaterThanOrEqual(4);
-  const kernel = trimmed(lessonShader({ queries: 8, keys: 8, headSize: 8 }, chapter5.absorbKey()));
+  const kernel = trimmed(lessonShader({ queries: 8, keys: 8, headSize: 8 }, absorbKey()));
   for (const piece of pieces) expect(kernel).toContain(piece);
 });

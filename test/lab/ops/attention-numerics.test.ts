@@ -3,8 +3,8 @@
  */
 import { fusedAttention, Random, startBackend, stopBackend, tf, type BackendName, type FusedAttentionOptions, type Tensor4D } from 'lab';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { hasSoftwareGpu } from './software-gpu.ts';
 
-const hasSoftwareGpu = process.platform === 'linux' && process.arch === 'x64';
 const backends: BackendName[] = ['cpu', 'wasm', ...(hasSoftwareGpu ? (['webgpu'] as const) : [])];
 const [B, H, K, S] = [2, 4, 2, 5];
 /** The only number that is not finite stands in the last batch entry, first key/value head (heads 0 and 1 share it). */

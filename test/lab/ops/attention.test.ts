@@ -29,6 +29,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { relativeError } from '../core-fixture.ts';
 import { hasTensorFlow } from '../tensorflow.ts';
 import { attentionTruth, type Shape } from './attention-truth.ts';
+import { hasSoftwareGpu } from './software-gpu.ts';
 
 const FORWARD = 1e-5;
 const BACKWARD = 1e-4;
@@ -225,7 +226,6 @@ interface Runner {
   readonly blockwise?: boolean;
 }
 
-const hasSoftwareGpu = process.platform === 'linux' && process.arch === 'x64';
 const runners: Readonly<Record<string, Runner>> = {
   cpu: { backend: 'cpu' },
   wasm: { backend: 'wasm' },

@@ -22,6 +22,7 @@ import {
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { rowsInChunk } from '../../../lab/dist/ops/head-loss/chunks.js';
 import { relativeError } from '../core-fixture.ts';
+import { hasSoftwareGpu } from './software-gpu.ts';
 
 const random = new Random(11);
 const IGNORED = -100;
@@ -201,7 +202,6 @@ function tests(): void {
   });
 }
 
-const hasSoftwareGpu = process.platform === 'linux' && process.arch === 'x64';
 const engines = [
   { backend: 'cpu', flavour: '', threads: 1 },
   ...(hasSoftwareGpu ? [{ backend: 'webgpu', flavour: '', threads: 1 } as const] : []),

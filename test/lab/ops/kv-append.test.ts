@@ -30,6 +30,7 @@ import {
 } from 'lab';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectNear } from '../core-fixture.ts';
+import { hasSoftwareGpu } from './software-gpu.ts';
 
 const random = new Random(11);
 const normal = <T extends Tensor>(...shape: number[]): T =>
@@ -44,7 +45,6 @@ function withRoom(x: Tensor4D, capacity: number): Tensor4D {
   return tf.tidy(() => tf.concat([x, tf.ones<tf.Rank.R4>([batch, heads, capacity - keys, headSize]).mul<Tensor4D>(NaN)], 2));
 }
 
-const hasSoftwareGpu = process.platform === 'linux' && process.arch === 'x64';
 const backends: readonly BackendName[] = ['cpu', 'wasm', ...(hasSoftwareGpu ? (['webgpu'] as const) : [])];
 
 describe.each(backends)('on %s', (backend) => {

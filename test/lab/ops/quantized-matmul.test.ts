@@ -24,6 +24,7 @@ import {
 } from 'lab';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { relativeError } from '../core-fixture.ts';
+import { hasSoftwareGpu } from './software-gpu.ts';
 
 const random = new Random(17);
 
@@ -294,7 +295,6 @@ it('decodes by division where a backend has no bitwise operations', async () => 
   }
 });
 
-const hasSoftwareGpu = process.platform === 'linux' && process.arch === 'x64';
 const engines = [
   { backend: 'cpu', flavour: '', threads: 1 },
   { backend: 'wasm', flavour: 'stock', threads: 1 },

@@ -29,6 +29,7 @@ import {
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { relativeError } from '../core-fixture.ts';
 import * as truth from './rows-truth.ts';
+import { hasSoftwareGpu } from './software-gpu.ts';
 
 const FORWARD = 1e-5;
 const BACKWARD = 1e-4;
@@ -211,7 +212,6 @@ async function results({ shapes, run }: Case, { inputs, upstream }: Made): Promi
   return Promise.all([value, recorded, ...grads].map(async (tensor) => (await tensor.data()) as Float32Array));
 }
 
-const hasSoftwareGpu = process.platform === 'linux' && process.arch === 'x64';
 const backends: readonly BackendName[] = ['cpu', 'wasm', ...(hasSoftwareGpu ? (['webgpu'] as const) : [])];
 
 const onWebGpu = [
