@@ -41,9 +41,9 @@ onEveryBackend(() => {
   });
 });
 
-beforeAll(() => startBackend({ backend: 'wasm', threads: 1 }));
-
 describe('what is loaded', () => {
+  beforeAll(() => startBackend({ backend: 'wasm', threads: 1 }));
+
   it('has no more and no less than the weights, and nothing else stays on the device', async () => {
     const before = tf.memory().numTensors;
     const { model, ignored, format, config, stopTokens } = await load(fixturePath('gpt2'));

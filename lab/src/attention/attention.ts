@@ -83,7 +83,8 @@ export function attentionWeights(q: Tensor4D, k: Tensor4D, options: AttentionOpt
   checkQueriesAndKeys(q, k);
   const { batch, heads, keyValueHeads, queries, keys, headSize, scale, softCap, slopes, mask } = attentionProblem(q, k, k, options);
   const { bias } = options;
-  return tf.tidy(() => {
+  // Named, so that who watches the engine sees attention here, too, and not only where it is a kernel.
+  return tf.tidy('attention', () => {
     // Scaling the queries is scaling the scores, with S numbers a row in place of U.
     const grouped = group(tf.mul(q, scale), keyValueHeads, [batch, keyValueHeads, -1, headSize]); // [B, K, H/K · T, S]
     const products = tf.reshape(tf.matMul(grouped, firstKeys(k, keys), false, true), [batch, heads, queries, keys]) as Tensor4D;

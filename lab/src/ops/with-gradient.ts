@@ -54,8 +54,3 @@ function given(gradient: Tensor | null): Tensor {
   invariant(gradient, 'withGradient: a gradient was asked for that nobody wanted when the operation was recorded');
   return gradient;
 }
-
-/** Sums over every axis but the last: how the gradient of something that was broadcast over rows is collected. */
-export function sumOverRows(x: Tensor): Tensor {
-  return tf.sum(tf.reshape(x, [-1, x.shape.at(-1)!]), 0);
-}

@@ -12,9 +12,10 @@ import { tf, type Scalar, type Tensor, type Tensor1D, type Tensor2D } from '../.
 import { invariant } from '../../base/index.ts';
 import { countedTargets, crossEntropy, lossOfRows } from '../cross-entropy/index.ts';
 import { fusedKernel } from '../fused.ts';
-import { checkLinear, linear, linearGradients, linearReference, rowsOf } from '../linear/index.ts';
+import { checkLinear, linear, linearGradients, linearReference } from '../linear/index.ts';
 import { withGradient } from '../with-gradient.ts';
 import { LOGITS_AT_ONCE, rowsInChunk } from './chunks.ts';
+import { rowsOf } from '../rows.ts';
 import './wasm.ts';
 
 export interface LinearCrossEntropyOptions {

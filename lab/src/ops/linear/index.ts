@@ -6,7 +6,8 @@
 import { tf, type Tensor, type Tensor1D, type Tensor2D } from '../../backend/index.ts';
 import { invariant } from '../../base/index.ts';
 import { fusedKernel } from '../fused.ts';
-import { sumOverRows, withGradient } from '../with-gradient.ts';
+import { withGradient } from '../with-gradient.ts';
+import { rowsOf, sumOverRows } from '../rows.ts';
 import './tensorflow.ts';
 import './wasm.ts';
 import './webgpu.ts';
@@ -40,11 +41,6 @@ export function linearReference(x: Tensor, weight: Tensor2D, bias: Tensor1D | nu
     const product = tf.matMul(rowsOf(x), weight, false, true);
     return (bias ? product.add(bias) : product).reshape([...x.shape.slice(0, -1), weight.shape[0]]);
   });
-}
-
-/** [..., I] → [N, I] */
-export function rowsOf(x: Tensor): Tensor2D {
-  return (x.rank === 2 ? x : tf.reshape(x, [-1, x.shape.at(-1)!])) as Tensor2D;
 }
 
 /** Off the tape: x Wᵀ + b. */

@@ -4,13 +4,12 @@
  */
 import { tf, type Tensor, type Tensor2D } from '../../backend/index.ts';
 import { tensorFlowKernel, type TensorFlowContext } from '../tensorflow/index.ts';
+import { rowsOf } from '../rows.ts';
 
 const PER_COLUMN = { T: 'float', data_format: 'NHWC' } as const;
 /** GELU's tanh formula as x · sigmoid(x · (LINEAR + CUBIC · x²)): 2√(2/π) and 0.044715 of it. */
 const LINEAR = 2 * Math.sqrt(2 / Math.PI);
 const CUBIC = 0.044715 * LINEAR;
-
-const rowsOf = (x: Tensor): Tensor2D => tf.reshape(x, [-1, x.shape.at(-1)!]) as Tensor2D;
 
 /** x · p with p = sigmoid(x · (a + c·x²)), and, where wanted, its derivative p + p · (1 − p) · x · (a + 3c·x²). */
 function gelu({ operations }: TensorFlowContext, x: Tensor, derivative: boolean): Tensor[] {

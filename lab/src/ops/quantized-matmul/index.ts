@@ -7,11 +7,11 @@
 import { tf, type Tensor, type Tensor1D, type Tensor2D } from '../../backend/index.ts';
 import { invariant } from '../../base/index.ts';
 import { fusedKernel } from '../fused.ts';
-import { rowsOf } from '../linear/index.ts';
-import { sumOverRows, withGradient } from '../with-gradient.ts';
+import { withGradient } from '../with-gradient.ts';
 import { packedLayout, type PackedLayout } from './layout.ts';
 import type { PackedWeights } from './packing.ts';
 import { dequantizePlaces } from './reference.ts';
+import { rowsOf, sumOverRows } from '../rows.ts';
 import './wasm.ts';
 import './webgpu.ts';
 

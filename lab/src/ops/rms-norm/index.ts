@@ -6,7 +6,8 @@
 import { tf, type Tensor, type Tensor1D } from '../../backend/index.ts';
 import { invariant } from '../../base/index.ts';
 import { fusedNorm } from '../norm/fused.ts';
-import { sumOverRows, withGradient } from '../with-gradient.ts';
+import { withGradient } from '../with-gradient.ts';
+import { sumOverRows } from '../rows.ts';
 
 /**
  * x / √(mean(x²) + epsilon) · gain, the mean over the last axis.
