@@ -196,6 +196,31 @@ describe('nextTokenDistribution', () => {
     const tokens = (topP: number) => [...nextTokenDistribution(logs, { topP })].filter((p) => p > 0).length;
     expect([0.1, 0.49, 0.51, 0.79, 0.81, 0.94, 0.96, 1].map(tokens)).toEqual([1, 1, 2, 2, 3, 3, 4, 4]);
   });
+  it('keeps what sorting all tokens keeps, with ties, order and endings of any kind', () => {
+    const random = new Random(11);
+    const texts: Record<string, Float32Array> = {
+      'drawn from a normal': random.normals(3000, 4),
+      'with many equal ones': random.normals(3000, 2).map(Math.round),
+      'all equal': new Float32Array(700),
+      ascending: Float32Array.from({ length: 500 }, (_, i) => i / 50),
+      'some impossible': random.normals(400).map((x) => (x > 0 ? -Infinity : x)),
+    };
+    for (const [name, scores] of Object.entries(texts)) {
+      for (const topK of [1, 2, 17, scores.length - 1, scores.length]) {
+        for (const topP of [0.02, 0.5, 0.9, 0.9999, 1]) {
+          const order = [...scores.keys()].sort((a, b) => scores[b]! - scores[a]! || a - b).slice(0, topK);
+          const weights = order.map((i) => Math.exp(scores[i]! - scores[order[0]!]!));
+          const total = weights.reduce((a, b) => a + b);
+          const sums = weights.map((_, i) => weights.slice(0, i).reduce((a, b) => a + b, 0));
+          const expected = new Set(order.filter((_, i) => weights[i]! > 0 && (i === 0 || topP === 1 || sums[i]! < topP * total)));
+          const given = [...nextTokenDistribution(scores, { topK, topP }).entries()].filter(([, p]) => p > 0);
+          const differing = given.filter(([i]) => !expected.delete(i)).length + expected.size;
+          // A token on the very edge of p may fall either way by rounding.
+          expect(differing, `${name}, k ${topK}, p ${topP}`).toBeLessThanOrEqual(topP < 1 ? 1 : 0);
+        }
+      }
+    }
+  });
   it('is the most likely token at temperature 0', () => {
     expect(kept({ temperature: 0 })).toEqual([[logits.indexOf(Math.max(...logits)), 1]]);
   });

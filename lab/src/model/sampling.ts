@@ -3,6 +3,7 @@
  * Top-k: Fan et al. 2018. Top-p (nucleus): Holtzman et al. 2019. Repetition penalty: CTRL, Keskar et al. 2019, section 4.1.
  */
 import { invariant } from '../base/index.ts';
+import { kthLargest } from './select.ts';
 
 export interface SamplingOptions {
   /** Divides the logits (default 1); 0 always takes the most likely token. */
@@ -32,18 +33,52 @@ export function nextTokenDistribution(logits: Float32Array, options: SamplingOpt
   const { temperature = 1, topK = logits.length, topP = 1, repetitionPenalty = 1, previous = [] } = options;
   checkSamplingOptions(options);
   const scores = penalize(logits, repetitionPenalty, previous);
-  // Sorted numbers, not sorted tokens: how many pass and the lowest score that does are all that is needed.
-  const descending = scores.slice().sort().reverse();
-  const largest = descending[0]!;
+  const largest = scores.reduce((a, b) => Math.max(a, b), -Infinity);
   const weight = (score: number) => Math.exp((score - largest) / (temperature || 1));
-  const candidates = Float64Array.from(descending.subarray(0, temperature === 0 ? 1 : topK), weight);
-  const wanted = topP * sum(candidates);
+  const k = temperature === 0 ? 1 : Math.min(topK, scores.length);
+  if (k === scores.length && topP === 1) {
+    const total = sum(scores, weight);
+    return scores.map((score) => weight(score) / total);
+  }
+  // Sorted numbers, not sorted tokens: how many pass and the lowest score that does are all that is needed.
+  const { descending, total } = k < scores.length ? theLargest(scores, k, weight) : theLikeliest(scores, topP, weight);
+  const wanted = topP < 1 ? topP * total : Infinity;
   let kept = 0;
   let mass = 0;
-  while (kept < candidates.length && (kept === 0 || mass < wanted)) mass += candidates[kept++]!;
+  while (kept < descending.length && (kept === 0 || mass < wanted)) mass += weight(descending[kept++]!);
   const lowest = descending[kept - 1]!;
   let equals = kept - descending.indexOf(lowest);
   return scores.map((score) => (score > lowest || (score === lowest && equals-- > 0) ? weight(score) / mass : 0));
+}
+
+interface Candidates {
+  /** Their scores, the largest first. */
+  readonly descending: Float32Array;
+  /** The weights of all that may be chosen, together. */
+  readonly total: number;
+}
+
+type Weight = (score: number) => number;
+
+/** The k largest scores: sorting them alone is many times faster than sorting a vocabulary. */
+function theLargest(scores: Float32Array, k: number, weight: Weight): Candidates {
+  const least = kthLargest(scores, k);
+  const descending = sorted(scores.filter((score) => score >= least)).subarray(0, k);
+  return { descending, total: sum(descending, weight) };
+}
+
+/**
+ * The scores that a nucleus can need: tokens that each weigh less than (1 − p)/V of all weigh less than 1 − p together, and so
+ * the others reach p without them.
+ */
+function theLikeliest(scores: Float32Array, topP: number, weight: Weight): Candidates {
+  const total = sum(scores, weight);
+  const least = ((1 - topP) * total) / scores.length;
+  return { descending: sorted(scores.filter((score) => weight(score) >= least)), total };
+}
+
+function sorted(scores: Float32Array): Float32Array {
+  return scores.slice().sort().reverse();
 }
 
 /**
@@ -88,6 +123,8 @@ function penalize(logits: Float32Array, penalty: number, previous: ArrayLike<num
   return penalized;
 }
 
-function sum(values: Float64Array): number {
-  return values.reduce((total, value) => total + value, 0);
+function sum(scores: Float32Array, weight: Weight): number {
+  let total = 0;
+  for (const score of scores) total += weight(score);
+  return total;
 }
