@@ -19,3 +19,4 @@ export * from './train/index.ts';
 export * from './profile/index.ts';
 export * from './evaluate/index.ts';
 export * from './interop/index.ts';
+export * from './experiments/index.ts';

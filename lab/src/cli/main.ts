@@ -9,6 +9,7 @@ import { bench } from './bench.ts';
 import { data } from './data.ts';
 import { doctor } from './doctor.ts';
 import { evaluate } from './evaluate.ts';
+import { experimentCommand } from './experiment.ts';
 import { exportModel } from './export.ts';
 import { sample } from './sample.ts';
 import { train } from './train.ts';
@@ -19,6 +20,7 @@ const commands: readonly Command[] = [
   train,
   sample,
   evaluate,
+  experimentCommand,
   exportModel,
   data,
   check,

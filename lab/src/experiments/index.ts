@@ -1,0 +1,31 @@
+/** @file Experiments that notebooks show and the command line runs in full. */
+import { LabError } from '../base/index.ts';
+import { runExperiment, type Experiment, type ExperimentOptions, type Finding } from './experiment.ts';
+import { studyModelExperiment } from './study-model.ts';
+
+export * from './experiment.ts';
+export * from './study-model.ts';
+
+export const experiments = {
+  'study-model': studyModelExperiment,
+} as const;
+
+type Experiments = typeof experiments;
+type FindingOf<E> = E extends Experiment<infer Settings, infer Result> ? Finding<Settings, Result> : never;
+
+/**
+ * Runs an experiment by its name, or finds what it found before: the full form if that was run here, else the small one.
+ *
+ * @throws LabError for a name that is not known, listing those that are.
+ */
+export function experiment<Name extends keyof Experiments>(
+  name: Name,
+  options: ExperimentOptions = {},
+): Promise<FindingOf<Experiments[Name]>> {
+  return runExperiment(experimentNamed(name) as Experiment, options) as Promise<FindingOf<Experiments[Name]>>;
+}
+
+export function experimentNamed(name: string): Experiments[keyof Experiments] {
+  if (Object.hasOwn(experiments, name)) return experiments[name as keyof Experiments];
+  throw new LabError(`There is no experiment '${name}'. Experiments: ${Object.keys(experiments).join(', ')}.`);
+}
