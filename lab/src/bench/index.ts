@@ -1,5 +1,6 @@
 /** @file Measurements: `npm run bench -- NAME`. */
 import { benchAttention } from './attention.ts';
+import { benchData } from './data.ts';
 import { benchDecode } from './decode.ts';
 import { benchHead } from './head.ts';
 import { benchLoad } from './load.ts';
@@ -31,6 +32,7 @@ export const benchmarks: Readonly<Record<string, (backend: string, options: Benc
   matmul: benchMatmul,
   quantized: benchQuantized,
   train: benchTrain,
+  data: benchData,
   decode: benchDecode,
   ops: benchOps,
   tokenizer: benchTokenizer,

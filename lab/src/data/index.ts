@@ -2,4 +2,6 @@
 export * from './batches.ts';
 export * from './dataset.ts';
 export * from './download.ts';
+export * from './mixture.ts';
+export * from './quality/index.ts';
 export * from './texts.ts';
