@@ -9,6 +9,7 @@ import { closeSync, mkdirSync, openSync, readSync, unlinkSync, writeSync } from 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { savingError } from '../../files/index.ts';
+import { scatter } from './words.ts';
 
 const PARTITIONS = 256;
 /** Integers of one record: two halves of the key, and the document. */
@@ -45,7 +46,7 @@ export class Collisions {
   }
 
   /**
-   * @param high the upper 32 bits of the key, which must be well mixed
+   * @param high the upper 32 bits of the key, whose first 8 choose the partition: they must be well mixed
    * @param low the lower 32 bits
    */
   add(high: number, low: number, document: number): void {
@@ -119,7 +120,7 @@ function meetInside(records: Int32Array, meet: (earlier: number, later: number) 
   for (let r = 0; r < count; r++) {
     const high = records[r * RECORD]!;
     const low = records[r * RECORD + 1]!;
-    let slot = low & (slots - 1);
+    let slot = scatter(low ^ high) & (slots - 1);
     for (let head = heads[slot]!; head >= 0; head = heads[slot]!) {
       if (records[head * RECORD] === high && records[head * RECORD + 1] === low) break;
       slot = (slot + 1) & (slots - 1);
