@@ -66,6 +66,8 @@ function page(random: Random, tales: ReturnType<typeof storyStream>): string {
   return [`${site} – stories for small and large`, SECTIONS.join(' | '), '', ...paragraphs, '', footer].join('\n');
 }
 
+const lines = (count: number, make: () => string): string[] => Array.from({ length: count }, make);
+
 function madeOf(kind: Exclude<Kind, 'page' | 'broken'>, random: Random, pages: readonly string[]): string {
   const earlier = random.pick(pages);
   switch (kind) {
@@ -77,9 +79,9 @@ function madeOf(kind: Exclude<Kind, 'page' | 'broken'>, random: Random, pages: r
       return words.join(' ');
     }
     case 'menu':
-      return Array.from({ length: 8 }, () => `${random.pick(SECTIONS)} | ${random.pick(SECTIONS)} | ${random.integer(999)}`).join('\n');
+      return lines(8, () => `${random.pick(SECTIONS)} | ${random.pick(SECTIONS)} | ${random.integer(999)}`).join('\n');
     case 'noise':
-      return Array.from({ length: 150 }, () => random.uint32().toString(36) + random.pick(['#', '…', '~~', '%', ''])).join(' ');
+      return lines(150, () => random.uint32().toString(36) + random.pick(['#', '…', '~~', '%', ''])).join(' ');
     case 'repeating':
       return `${earlier.slice(0, 120)}\n`.repeat(12 + random.integer(20));
     default:

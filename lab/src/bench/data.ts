@@ -32,11 +32,11 @@ function measured(path: string): DataRun {
 }
 
 function rowOf({ ms, cpuMs, baselineMs, peakBytes, read, kept }: DataRun, bytes: number): BenchRow {
-  const share = ((100 * kept) / read).toFixed(0);
+  const of = `${read.toLocaleString('en')} documents, ${((100 * kept) / read).toFixed(0)}% kept`;
   return {
     name: 'quality',
     backend: 'JavaScript, 1 thread',
-    shape: `${(bytes / 1e6).toFixed(0)} MB, ${read.toLocaleString('en')} documents, ${share}% kept, ${(cpuMs / 1000).toFixed(1)} s CPU`,
+    shape: `${(bytes / 1e6).toFixed(0)} MB, ${of}, ${(cpuMs / 1000).toFixed(1)} s of CPU`,
     medianMs: ms,
     minMs: ms,
     maxMs: ms,

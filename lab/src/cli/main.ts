@@ -10,6 +10,7 @@ import { data } from './data.ts';
 import { doctor } from './doctor.ts';
 import { evaluate } from './evaluate.ts';
 import { exportModel } from './export.ts';
+import { quality } from './quality.ts';
 import { sample } from './sample.ts';
 import { train } from './train.ts';
 
@@ -21,6 +22,7 @@ const commands: readonly Command[] = [
   evaluate,
   exportModel,
   data,
+  quality,
   check,
 ];
 
@@ -41,7 +43,8 @@ async function main(args: readonly string[]): Promise<number> {
     console.log(overview());
     return name === undefined ? 2 : 0;
   }
-  const command = commands.find((c) => c.name === name);
+  // The name of a command may have two words.
+  const command = commands.find((c) => c.name === `${name} ${rest[0]}`) ?? commands.find((c) => c.name === name);
   if (!command) throw new LabError(`There is no command '${name}'.\n\n${overview()}`);
   const { values, positionals } = readArguments(command, rest);
   if (values['help'] === true) {

@@ -33,8 +33,8 @@ interface MixtureState {
 
 /**
  * Batches for `train`: each row is a window of one source, drawn by weight; inside a source the windows follow each other in an
- * order that is shuffled anew in each epoch, so that none is seen twice before all have been seen once. What is left at the end of
- * a source, shorter than a window, is not seen.
+ * order that is shuffled anew in each epoch, so that none is seen twice before all have been seen once. What is left at the end
+ * of a source, shorter than a window, is not seen.
  *
  * @throws LabError when a source is shorter than one context and the token after it.
  */

@@ -85,13 +85,16 @@ export const bloombergGPT: readonly MixtureSource[] = (
 export function formatMixture(shares: readonly MixtureShare[]): string {
   const rows = [['', 'available', 'share', 'trained on', 'epochs']];
   const total = { available: 0, share: 0, trained: 0 };
-  for (const { name, available, share, trained, epochs } of shares) {
-    rows.push([name, tokenCount(available), `${(100 * share).toFixed(2)}%`, tokenCount(trained), epochs.toFixed(2)]);
+  for (const source of shares) {
+    const { name, available, trained, epochs } = source;
+    const share = `${(100 * source.share).toFixed(2)}%`;
+    rows.push([name, tokenCount(available), share, tokenCount(trained), epochs.toFixed(2)]);
     total.available += available;
-    total.share += share;
+    total.share += source.share;
     total.trained += trained;
   }
-  rows.push(['in all', tokenCount(total.available), `${(100 * total.share).toFixed(2)}%`, tokenCount(total.trained), '']);
+  const share = `${(100 * total.share).toFixed(2)}%`;
+  rows.push(['in all', tokenCount(total.available), share, tokenCount(total.trained), '']);
   const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
   return rows
     .map((row) => row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ').trimEnd())

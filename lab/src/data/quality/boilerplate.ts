@@ -50,13 +50,22 @@ const REQUESTS = [
 ];
 
 /** A word of a menu, alone on its line or beside others with separators between them. */
-const MENU = 'home(?: ?page)?|about(?: us)?|contact(?: us)?|sitemap|search|menu|careers|login|register|faq|help|next|previous|products|services|news|investors';
+const MENU = [
+  'home(?: ?page)?',
+  'about(?: us)?',
+  'contact(?: us)?',
+  'sitemap|search|menu|faq|help|next|previous',
+  'careers|login|register|products|services|news|investors',
+];
 
-/** English wording. A whole line is judged, so a sentence about privacy policies falls, too: `maxShare` saves the text around it. */
+/** Another entry behind a separator. */
+const FURTHER = '(?:\\s*[|»>·•/:]+\\s*[\\p{L}\\p{N} ]{1,20})';
+
+/** English wording. Whole lines are judged, so a sentence about privacy policies falls, too. */
 export const boilerplatePatterns: readonly BoilerplatePattern[] = [
   { kind: 'legal notice', pattern: new RegExp(`(?:\\b|^|\\s)(?:${LEGAL.join('|')})`, 'i') },
   { kind: 'request to click', pattern: new RegExp(`^\\W*(?:please )?(?:${REQUESTS.join('|')})\\b`, 'i') },
-  { kind: 'navigation', pattern: new RegExp(`^\\W*(?:${MENU})(?:\\s*[|»>·•/:]+\\s*[\\p{L}\\p{N} ]{1,20})*\\W*$`, 'iu') },
+  { kind: 'navigation', pattern: new RegExp(`^\\W*(?:${MENU.join('|')})${FURTHER}*\\W*$`, 'iu') },
   { kind: 'navigation', pattern: /^[^|»>·•]{1,20}(?:\s*[|»>·•]\s*[^|»>·•]{1,20}){3,}$/ },
   { kind: 'placeholder', pattern: /\blorem ipsum\b/i },
 ];

@@ -1,6 +1,6 @@
 /**
- * @file A classifier that says how textbook-like a text is: logistic regression on hashed words and pairs of words, trained here
- * on texts that are labelled good or bad. What fastText is in FineWeb's and phi-1's pipelines, in plain typed arrays.
+ * @file A classifier that says how textbook-like a text is: logistic regression on hashed words and pairs of words, trained
+ * here on texts that are labelled good or bad, as fastText is in other pipelines. In plain typed arrays.
  */
 import { createHash } from 'node:crypto';
 import { invariant, LabError, Random } from '../../base/index.ts';
@@ -96,7 +96,8 @@ export class QualityClassifier {
   toJSON(): SavedClassifier {
     const bytes = Buffer.alloc(this.#weights.length * 4);
     this.#weights.forEach((weight, i) => bytes.writeFloatLE(weight, i * 4));
-    return { kind: 'quality-classifier', bits: this.bits, ngram: this.ngram, bias: this.#bias, weights: bytes.toString('base64') };
+    const weights = bytes.toString('base64');
+    return { kind: 'quality-classifier', bits: this.bits, ngram: this.ngram, bias: this.#bias, weights };
   }
 
   /** The probability that the text is a good one, 0 … 1. */
@@ -200,7 +201,7 @@ export interface ClassifierReport {
 export function judgeClassifier(score: (text: string) => number, examples: readonly ClassifierExample[]): ClassifierReport {
   const scored = examples.map(({ text, good }) => ({ good, value: score(text) })).sort((a, b) => a.value - b.value);
   const right = scored.filter(({ good, value }) => good === value >= 0.5).length;
-  let [bad, below, pairs] = [0, 0, 0];
+  let [bad, below] = [0, 0];
   for (let i = 0; i < scored.length;) {
     let end = i;
     while (end < scored.length && scored[end]!.value === scored[i]!.value) end++;
@@ -210,6 +211,5 @@ export function judgeClassifier(score: (text: string) => number, examples: reado
     bad += badTied;
     i = end;
   }
-  pairs = bad * (scored.length - bad);
-  return { examples: scored.length, accuracy: right / scored.length, auc: below / pairs };
+  return { examples: scored.length, accuracy: right / scored.length, auc: below / (bad * (scored.length - bad)) };
 }

@@ -22,8 +22,8 @@ export interface ContaminationOptions {
 }
 
 /**
- * Case and punctuation do not count. Every item's n-grams are in memory, 24 to 48 bytes each; the corpus costs nothing. The report
- * says which items were found, and how many are too short to be looked for.
+ * Case and punctuation do not count. Every item's n-grams are in memory, 24 to 48 bytes each; the corpus costs nothing. The
+ * report says which items were found, and how many are too short to be looked for.
  *
  * @throws LabError when no item is long enough.
  */

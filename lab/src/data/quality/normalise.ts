@@ -13,8 +13,9 @@ const beyondPlain = /[^\n\x20-\x7e]/;
 const lineBreaks = /\r\n?|[\v\f\u0085\u2028\u2029]/g;
 /** Every White_Space that does not break the line. */
 const blanks = /[\t\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]/g;
-/** Control characters, soft hyphens, marks of direction, zero-width spaces, byte order marks; not the joiners, which change words. */
-const invisible = /[\0-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]/g;
+/** Nobody sees them. The joiners stay: they change words. */
+const control = /[\0-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]/g;
+const invisible = /[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]/g;
 const loneSurrogates = /\p{Surrogate}/gu;
 const singleQuotes = /[\u2018\u2019\u201a\u201b\u2039\u203a\u02bc\uff07]/g;
 const doubleQuotes = /[\u201c-\u201f\u00ab\u00bb\uff02]/g;
@@ -33,6 +34,7 @@ function plainCharacters(text: string, { quotes = true }: NormaliseOptions): str
     .replace(loneSurrogates, '\ufffd')
     .replace(lineBreaks, '\n')
     .replace(blanks, ' ')
+    .replace(control, '')
     .replace(invisible, '');
   if (quotes) plain = plain.replace(singleQuotes, "'").replace(doubleQuotes, '"');
   return plain.normalize('NFC');

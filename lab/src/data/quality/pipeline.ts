@@ -7,99 +7,18 @@
  */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { interruptible, invariant, LabError, Progress, type Interruption } from '../../base/index.ts';
+import { interruptible, LabError, Progress, type Interruption } from '../../base/index.ts';
 import { writeAtomically } from '../../files/index.ts';
-import { boilerplate } from './boilerplate.ts';
-import { commonLines } from './common-lines.ts';
-import { exactDuplicates } from './exact.ts';
-import { isRemoval, type QualityFilter, type QualityDocument, type Removal } from './filter.ts';
-import { gopherQuality } from './gopher.ts';
-import { nearDuplicates } from './near.ts';
-import { normalisation } from './normalise.ts';
-import { gopherRepetition } from './repetition.ts';
-import {
-  excerptOf,
-  originalsOf,
-  Sum,
-  Tally,
-  withOriginals,
-  type FilterReport,
-  type QualityReport,
-  type TallyOptions,
-} from './report.ts';
+import { isRemoval, type QualityDocument, type QualityFilter } from './filter.ts';
+import { settledOptions, type CleanOptions } from './in-memory.ts';
+import { excerptOf, originalsOf, Sum, Tally, withOriginals, type QualityReport, type TallyOptions } from './report.ts';
 import type { CorpusSource, Unreadable } from './source.ts';
 import { documentIn, keptLine, Piece, removedLine, spoolLines, textIn, unreadableLine, type SpoolLine } from './spool.ts';
 import { Checkpoint, type PassResults } from './work.ts';
 
-export interface CleanOptions {
-  /** In this order (default: `usualFilters()`). */
-  readonly filters?: readonly QualityFilter[];
-  /** Examples in the report for each reason (default 3). */
-  readonly examples?: number;
-  /** Decides which examples (default 1). */
-  readonly seed?: number;
-  readonly quiet?: boolean;
-}
-
-/** The filters of a usual run, without a classifier and evaluation sets; `folder` is where they put what memory should not hold. */
-export function usualFilters(folder?: string): QualityFilter[] {
-  const place = folder === undefined ? {} : { folder };
-  return [
-    normalisation(),
-    exactDuplicates(place),
-    boilerplate(),
-    commonLines(),
-    gopherQuality(),
-    gopherRepetition(),
-    nearDuplicates(place),
-  ];
-}
-
 /** The run was interrupted; what was finished is kept, and the same call goes on from there. */
 export class CleaningInterrupted extends LabError {
   override readonly name: string = 'CleaningInterrupted';
-}
-
-export interface CleanedInMemory {
-  readonly kept: readonly QualityDocument[];
-  readonly removed: readonly { readonly document: QualityDocument; readonly filter: string; readonly removal: Removal }[];
-  readonly filters: readonly FilterReport[];
-}
-
-/** Filters documents that are in memory already: a notebook's examples, a test's. */
-export function cleanDocuments(documents: readonly QualityDocument[], options: CleanOptions = {}): CleanedInMemory {
-  const { filters, tally } = settled(options);
-  const removed: CleanedInMemory['removed'][number][] = [];
-  let left = documents;
-  const reports = filters.map((filter) => {
-    const watch = new Tally(filter, tally);
-    try {
-      for (const document of left) filter.look?.(document);
-      filter.settle?.();
-      left = left.flatMap((document) => {
-        const verdict = filter.judge(document);
-        watch.add(document, verdict);
-        if (verdict === undefined) return [document];
-        if (!isRemoval(verdict)) return [{ ...document, text: verdict.text }];
-        removed.push({ document, filter: filter.name, removal: verdict });
-        return [];
-      });
-      return watch.report();
-    } finally {
-      filter.reset?.();
-    }
-  });
-  const originals = originalsOf(reports);
-  const excerpts = new Map(documents.filter((d) => originals.has(d.number)).map((d) => [d.number, excerptOf(d.text)]));
-  return { kept: left, removed, filters: withOriginals(reports, excerpts) };
-}
-
-function settled({ filters = usualFilters(), examples = 3, seed = 1 }: CleanOptions): {
-  readonly filters: readonly QualityFilter[];
-  readonly tally: TallyOptions;
-} {
-  invariant(Number.isInteger(examples) && examples >= 0, `examples must be a whole number, 0 or more; got ${examples}`);
-  return { filters, tally: { examples, seed } };
 }
 
 /**
@@ -110,7 +29,7 @@ function settled({ filters = usualFilters(), examples = 3, seed = 1 }: CleanOpti
  * kept in the folder then, and the same call goes on behind them.
  */
 export async function cleanCorpus(source: CorpusSource, folder: string, options: CleanOptions = {}): Promise<QualityReport> {
-  const { filters, tally } = settled(options);
+  const { filters, tally } = settledOptions(options);
   const passes = intoPasses(filters);
   await mkdir(folder, { recursive: true });
   const work = await Checkpoint.open(join(folder, '.unfinished'), {
@@ -179,8 +98,19 @@ function judgeWith(filters: readonly QualityFilter[], tallies: readonly Tally[],
   };
 }
 
-/** Pieces of the spool that a pass writes, made by whoever fills the piece and says how many bytes of the input that took. */
-async function* spooled(run: Run, label: string, total: number, steps: Iterable<number>, piece: Piece): AsyncGenerator<Uint8Array> {
+/**
+ * Writes what `steps` puts into the piece.
+ *
+ * @param total bytes of the input
+ * @param steps fills the piece and says how many bytes of the input each step took
+ */
+async function* spooled(
+  run: Run,
+  label: string,
+  total: number,
+  steps: Iterable<number>,
+  piece: Piece,
+): AsyncGenerator<Uint8Array> {
   const progress = new Progress({ total: kilobytes(total), unit: 'kB', label, quiet: run.quiet });
   let done = 0;
   for (const bytes of steps) {

@@ -19,7 +19,7 @@ export interface RemovalExample {
   readonly detail?: string;
   /** How its text begins. */
   readonly excerpt: string;
-  /** For a duplicate: the document that stays, and how its text begins. */
+  /** For a duplicate: the document that stayed in its place, and how its text begins in the end. */
   readonly of?: { readonly document: number; readonly excerpt: string };
 }
 
@@ -159,18 +159,19 @@ const percent = (part: number, whole: number): string => (whole === 0 ? '' : `${
 export function formatQualityReport({ read, unreadable, repaired, filters, kept }: QualityReport): string {
   const rows: string[][] = [['', 'documents', 'share', 'bytes', 'share', 'rewritten']];
   const row = (name: string, { documents, bytes }: TextAmount, rewritten = ''): void => {
-    rows.push([name, count(documents), percent(documents, read.documents), count(bytes), percent(bytes, read.bytes), rewritten]);
+    const shares = [percent(documents, read.documents), percent(bytes, read.bytes)] as const;
+    rows.push([name, count(documents), shares[0], count(bytes), shares[1], rewritten]);
   };
   for (const [reason, amount] of Object.entries(unreadable)) row(`unreadable: ${reason}`, amount);
   row('read', read, repaired === 0 ? '' : `${count(repaired)} repaired`);
   for (const { name, removed, rewritten, reasons } of filters) {
-    row(`− ${name}`, removed, rewritten.documents === 0 ? '' : `${count(rewritten.documents)}, −${count(rewritten.bytes)} B`);
+    const { documents, bytes } = rewritten;
+    row(`− ${name}`, removed, documents === 0 ? '' : `${count(documents)}, −${count(bytes)} B`);
     const named = Object.entries(reasons);
     if (named.length > 1) for (const [reason, amount] of named) row(`    ${reason}`, amount);
   }
   row('kept', kept);
   const widths = rows[0]!.map((_, i) => Math.max(...rows.map((cells) => cells[i]!.length)));
-  return rows
-    .map((cells) => cells.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ').trimEnd())
-    .join('\n');
+  const aligned = (cell: string, i: number): string => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!));
+  return rows.map((cells) => cells.map(aligned).join('  ').trimEnd()).join('\n');
 }

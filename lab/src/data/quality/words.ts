@@ -17,6 +17,9 @@ interface Characters {
   readonly lower: Uint16Array;
 }
 
+const SCRIPTS = ['Han', 'Hiragana', 'Katakana', 'Thai', 'Lao', 'Khmer'];
+const WITHOUT_SPACES = new RegExp(`[${SCRIPTS.map((script) => `\\p{Script=${script}}`).join('')}]`, 'u');
+
 let table: Characters | undefined;
 
 /** Made when it is first wanted: some milliseconds. */
@@ -34,11 +37,9 @@ export function characters(): Characters {
 }
 
 function kindOf(character: string): number {
-  if (/[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}]/u.test(character)) {
-    return /\p{N}/u.test(character) ? DIGIT : ALONE;
-  }
-  if (/[\p{L}\p{M}]/u.test(character)) return LETTER;
   if (/\p{N}/u.test(character)) return DIGIT;
+  if (WITHOUT_SPACES.test(character)) return ALONE;
+  if (/[\p{L}\p{M}]/u.test(character)) return LETTER;
   return /\p{White_Space}/u.test(character) ? SPACE : OTHER;
 }
 
@@ -58,8 +59,8 @@ export function scatter(hash: number): number {
 export const HASH_SEED = 0x811c9dc5 | 0;
 
 /**
- * Reads texts, one at a time, into arrays that it keeps: words are runs of letters and digits in lower case; letters of Chinese,
- * Japanese, Thai, Lao and Khmer are words of their own.
+ * Reads texts, one at a time, into arrays that it keeps: words are runs of letters and digits in lower case; characters of
+ * Chinese, Japanese, Thai, Lao and Khmer are words of their own.
  */
 export class WordReader {
   /** A 32-bit hash of each word. Only the first `count` entries are of this text. */

@@ -1,6 +1,6 @@
 /**
- * @file What an unfinished run has in its folder: the spool behind the last finished pass, and what that pass and those before it
- * found, for the same run to go on from there.
+ * @file What an unfinished run has in its folder: the spool behind the last finished pass, and what that pass and those before
+ * it found, for the same run to go on from there.
  */
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, statSync } from 'node:fs';
