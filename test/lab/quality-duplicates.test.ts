@@ -2,7 +2,16 @@
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { cleanDocuments, collisionProbability, documentsOf, exactDuplicates, jaccard, MinHash, nearDuplicates, Random } from 'lab';
+import {
+  cleanDocuments,
+  collisionProbability,
+  documentsOf,
+  exactDuplicates,
+  jaccard,
+  MinHash,
+  nearDuplicates,
+  Random,
+} from 'lab';
 import { afterAll, describe, expect, it } from 'vitest';
 import { Collisions } from '../../lab/dist/data/quality/collisions.js';
 import { Groups } from '../../lab/dist/data/quality/groups.js';
@@ -13,7 +22,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const random = new Random(7);
 const newWords = (count: number): string[] => Array.from({ length: count }, () => `w${random.uint32().toString(36)}`);
 
-/** Two texts of `words` words each, the first `shared` of them the same: their 5-grams have a Jaccard similarity that is known. */
+/** Two texts of `words` words each, the first `shared` of them the same: the Jaccard similarity of their 5-grams is known. */
 function pair(words: number, shared: number): [string, string] {
   const same = newWords(shared);
   return [0, 1].map(() => [...same, ...newWords(words - shared)].join(' ')) as [string, string];
@@ -31,7 +40,8 @@ function expectBinomial(hits: number, probabilities: readonly number[]): void {
 
 /** The numbers of the documents that are removed, and of those that stay in their place. */
 function removals(texts: readonly string[], filter = nearDuplicates({ folder })): [number, number][] {
-  return cleanDocuments(documentsOf(texts), { filters: [filter] }).removed.map(({ document, removal }) => [document.number, removal.of!]);
+  const { removed } = cleanDocuments(documentsOf(texts), { filters: [filter] });
+  return removed.map(({ document, removal }) => [document.number, removal.of!]);
 }
 
 describe('the Jaccard similarity of 5-grams', () => {
@@ -66,7 +76,12 @@ describe('the Jaccard similarity of 5-grams', () => {
 describe('MinHash', () => {
   const similarities = [30, 40, 45, 48, 50, 52, 54, 56, 58].map((shared) => [shared + 4, similarityOf(64, shared + 4)] as const);
 
-  it.each(similarities)('%i of 64 words shared (s = %f): places agree with probability s, bands with 1 − (1 − s⁸)¹⁴', (shared, s) => {
+  interface Hashed {
+    readonly signature: Int32Array;
+    readonly keys: readonly string[];
+  }
+
+  it.each(similarities)('%i of 64 words shared, s = %f: places agree by s, bands by 1 − (1 − s⁸)¹⁴', (shared, s) => {
     let [places, hits] = [0, 0];
     const trials = 400;
     for (let trial = 0; trial < trials; trial++) {
@@ -76,7 +91,7 @@ describe('MinHash', () => {
         const keys: string[] = [];
         hash.bandKeys(signature, (high, low) => keys.push(`${high},${low}`));
         return { signature, keys };
-      }) as [{ signature: Int32Array; keys: string[] }, { signature: Int32Array; keys: string[] }];
+      }) as unknown as [Hashed, Hashed];
       expect(a.keys).toHaveLength(14);
       for (let i = 0; i < 112; i++) if (a.signature[i] === b.signature[i]) places++;
       const common = a.keys.filter((key) => b.keys.includes(key));
@@ -120,7 +135,8 @@ describe('near duplicates', () => {
     }));
     const threshold = 0.72;
     for (const alike of [true, false]) {
-      const those = pairs.map((shared, i) => [similarityOf(64, shared), i] as const).filter(([s]) => s >= threshold === alike);
+      const all = pairs.map((shared, i) => [similarityOf(64, shared), i] as const);
+      const those = all.filter(([s]) => s >= threshold === alike);
       expect(those.length).toBeGreaterThan(300);
       expectBinomial(those.filter(([, i]) => found.has(i)).length, those.map(([s]) => collisionProbability(s)));
     }

@@ -3,23 +3,18 @@ import {
   boilerplate,
   cleanDocuments,
   commonLines,
-  contamination,
   documentsOf,
   duplicateShare,
-  educational,
   gopherDefaults,
   gopherMeasures,
   gopherQuality,
   gopherRepetition,
-  judgeClassifier,
   normalisation,
   normaliseText,
-  QualityClassifier,
   Random,
   repeatedParts,
   stories,
   topShare,
-  type ClassifierExample,
   type QualityFilter,
 } from 'lab';
 import { describe, expect, it } from 'vitest';
@@ -42,11 +37,11 @@ const unlike = (count: number): string[] => Array.from({ length: count }, () => 
 
 describe('normalisation', () => {
   const hard = [
-    ...[' ', '  ', '\t', '\n', '\n\n', '\r\n', '\r', '\v', '\f', '\u0085', '\u2028', '\u2029', '\u00a0', '\u2003', '\u3000'],
-    ...['\0', '\x1b', '\x7f', '\u0090', '\u00ad', '\u200b', '\u200d', '\u200e', '\u2066', '\ufeff', '\ufffd'],
-    ...['“', '”', '‘', '’', '«', '»', '＂', '…', '–', 'é', 'e\u0301', '\u0301', '\u0323', 'ﬁ', 'Å', '\u212b', '\u1100\u1161', '\u037e'],
-    ...['a', 'B', '7', '😀', '\ud83d', '\ude00', '中', '<b>', "'", '"'],
-  ];
+    ' |  |\t|\n|\n\n|\r\n|\r|\v|\f|\u0085|\u2028|\u2029|\u00a0|\u2003|\u3000',
+    '\0|\x1b|\x7f|\u0090|\u00ad|\u200b|\u200d|\u200e|\u2066|\ufeff|\ufffd',
+    '“|”|‘|’|«|»|＂|…|–|é|e\u0301|\u0301|\u0323|ﬁ|Å|\u212b|\u1100\u1161|\u037e',
+    `a|B|7|😀|\ud83d|\ude00|中|<b>|'|"`,
+  ].flatMap((some) => some.split('|'));
 
   it('does nothing more when it is done again, and leaves nothing that it should not', () => {
     for (let trial = 0; trial < 3000; trial++) {
@@ -54,7 +49,7 @@ describe('normalisation', () => {
       const once = normaliseText(text);
       expect(normaliseText(once), JSON.stringify(text)).toBe(once);
       expect(once).toBe(once.normalize('NFC'));
-      expect(once.isWellFormed()).toBe(true);
+      expect(once).not.toMatch(/\p{Surrogate}/u);
       expect(once).not.toMatch(/^\s|\s$| {2}| \n|\n |\n{3}/);
       expect(once).not.toMatch(/[^\P{Cc}\n]|[\u00a0\u00ad\u200b\ufeff\u2028]|[“”‘’«»]/u);
     }
@@ -157,8 +152,8 @@ describe('the rules of Gopher for repetition', () => {
     }
     const most = Math.max(0, ...[...grams.values()].map((starts) => starts.length));
     if (most < 2) return 0;
-    const covered = [...grams].filter(([, starts]) => starts.length === most).map(([gram]) => gram.replaceAll(' ', '').length * most);
-    return Math.max(...covered) / list.join('').length;
+    const mostFrequent = [...grams].filter(([, starts]) => starts.length === most).map(([gram]) => gram.replaceAll(' ', ''));
+    return Math.max(...mostFrequent.map((gram) => gram.length * most)) / list.join('').length;
   }
 
   function slowDuplicate(list: readonly string[], n: number): number {
@@ -174,7 +169,8 @@ describe('the rules of Gopher for repetition', () => {
 
   it('count what the definitions say', () => {
     for (let trial = 0; trial < 400; trial++) {
-      const list = Array.from({ length: random.integer(40) }, () => random.pick(['a', 'bb', 'ccc', 'dddd']).slice(0, 1 + random.integer(4)));
+      const word = (): string => random.pick(['a', 'bb', 'ccc', 'dddd']).slice(0, 1 + random.integer(4));
+      const list = Array.from({ length: random.integer(40) }, word);
       const text = list.join(random.pick([' ', ', ', '\n']));
       const n = 2 + random.integer(5);
       expect(topShare(text, n), text).toBeCloseTo(slowTop(list, n), 12);
@@ -200,11 +196,12 @@ describe('the rules of Gopher for repetition', () => {
   const lines = (...list: string[]): string => list.join('\n');
   const [a, b, c, d] = [0, 1, 2, 3].map(() => unlike(4).join(' ')) as [string, string, string, string];
   const off = { maxTop: {}, maxDuplicate: {} };
+  const linesOff = { maxLines: 1, maxLineCharacters: 1 };
   it.each([
     ['repeated lines', lines('x', 'x', a, b), lines('x', 'x', a, b, c), { ...off, maxLines: 0.24 }],
     ['characters in repeated lines', lines(a, a, b), lines(a, a, b, c, d), { ...off, maxLines: 1 }],
     ['repeated paragraphs', `x\n\nx\n\n${a}`, `x\n\nx\n\n${a}\n\n${b}`, { ...off, maxLines: 1, maxParagraphs: 0.3 }],
-    ['characters in repeated paragraphs', `${a}\n\n${a}\n\n${b}`, `${a}\n\n${b}`, { ...off, maxLines: 1, maxLineCharacters: 1, maxParagraphs: 1 }],
+    ['characters in repeated paragraphs', `${a}\n\n${a}\n\n${b}`, `${a}\n\n${b}`, { ...off, ...linesOff, maxParagraphs: 1 }],
     ['the most frequent 3 words', `${a} ${a} ${a}`, `${a} ${b}`, { maxTop: { 3: 0.18 }, maxDuplicate: {} }],
     ['repeated 5 words', unlike(8).join(' ').repeat(3), unlike(24).join(' '), { maxTop: {} }],
   ])('%s', (reason, broken, fine, options) => {
@@ -259,7 +256,7 @@ describe('lines that many documents share', () => {
   const bodies = Array.from({ length: 12 }, () => unlike(8).join(' '));
 
   it('are cut where they stand in so many documents, and not where they stand in fewer', () => {
-    const texts = bodies.map((body, i) => ['The header of this site', body, ...(i < 9 ? ['A line of nine pages'] : [])].join('\n'));
+    const texts = bodies.map((body, i) => `The header of this site\n${body}${i < 9 ? '\nA line of nine pages' : ''}`);
     const cut = texts.map((text) => text.replace('The header of this site\n', ''));
     expect(kept(commonLines({ documents: 10 }), ...texts)).toEqual(cut);
     expect(kept(commonLines({ documents: 9 }), ...texts)).toEqual(bodies);
@@ -279,7 +276,8 @@ describe('lines that many documents share', () => {
 
   it('take the document with them when there is little else', () => {
     const texts = bodies.map(() => 'The header of this site');
-    expect(new Set(reasons(commonLines(), ...texts, bodies[0]!))).toEqual(new Set(['mostly lines that many documents share', undefined]));
+    const all = reasons(commonLines(), ...texts, bodies[0]!);
+    expect(all).toEqual([...texts.map(() => 'mostly lines that many documents share'), undefined]);
   });
 
   it.each([1, 256, 2.5])('refuses the number of documents %s', (documents) => {
@@ -314,141 +312,5 @@ describe('the table of line counts', () => {
     for (let i = 0; i < 400; i++) counts.add('a');
     expect(counts.count('a')).toBe(255);
     expect(counts.count('b')).toBe(0);
-  });
-});
-
-describe('the classifier', () => {
-  const vocabulary = { both: unlike(200), good: unlike(60), bad: unlike(60) };
-  /** Texts of common words, every fifth of them from the words of its kind. */
-  const example = (good: boolean): ClassifierExample => {
-    const own = good ? vocabulary.good : vocabulary.bad;
-    const words = Array.from({ length: 20 + random.integer(40) }, () => random.pick(random.integer(5) === 0 ? own : vocabulary.both));
-    return { text: words.join(' '), good };
-  };
-  const examples = Array.from({ length: 600 }, (_, i) => example(i % 3 === 0));
-  const unseen = Array.from({ length: 300 }, (_, i) => example(i % 2 === 0));
-  const classifier = QualityClassifier.train(examples);
-
-  it('tells texts that it has not seen', () => {
-    const { accuracy, auc } = judgeClassifier((text) => classifier.score(text), unseen);
-    expect(accuracy).toBeGreaterThan(0.95);
-    expect(auc).toBeGreaterThan(0.98);
-  });
-
-  it('sees the order of words, with pairs', () => {
-    const data = ['red', 'blue', 'green'].flatMap((a) =>
-      ['fox', 'owl'].flatMap((b) => [
-        { text: `${a} ${b} sits`, good: true },
-        { text: `${b} ${a} sits`, good: false },
-      ]),
-    );
-    const pairs = QualityClassifier.train(data, { bits: 14, epochs: 20 });
-    const single = QualityClassifier.train(data, { bits: 14, ngram: 1 });
-    expect(judgeClassifier((text) => pairs.score(text), data).accuracy).toBe(1);
-    expect(judgeClassifier((text) => single.score(text), data).auc).toBe(0.5);
-  });
-
-  it('is the same for the same seed, and after being saved', () => {
-    const again = QualityClassifier.train(examples);
-    const loaded = QualityClassifier.fromJSON(JSON.parse(JSON.stringify(classifier)));
-    for (const { text } of unseen.slice(0, 50)) {
-      expect(again.score(text)).toBe(classifier.score(text));
-      expect(loaded.score(text)).toBe(classifier.score(text));
-    }
-    expect(loaded.digest()).toBe(classifier.digest());
-    expect(QualityClassifier.train(examples, { seed: 2 }).digest()).not.toBe(classifier.digest());
-  });
-
-  it('the loss it minimises falls with every epoch', () => {
-    const loss = (epochs: number): number => {
-      const trained = QualityClassifier.train(examples, { epochs });
-      return -examples.reduce((sum, { text, good }) => sum + Math.log(good ? trained.score(text) : 1 - trained.score(text)), 0);
-    };
-    const losses = [0, 1, 2, 4, 8].map(loss);
-    expect(losses[0]).toBeCloseTo(examples.length * Math.LN2, 9);
-    for (let i = 1; i < losses.length; i++) expect(losses[i]).toBeLessThan(losses[i - 1]!);
-  });
-
-  it('knows nothing of a text without words: the bias speaks', () => {
-    expect(classifier.score('')).toBe(classifier.score('… !'));
-    expect(classifier.score('')).toBeGreaterThan(0);
-  });
-
-  it('needs both kinds, and a file of its own', () => {
-    expect(() => QualityClassifier.train(examples.filter(({ good }) => good))).toThrow(/200 good and 0 bad/);
-    expect(() => QualityClassifier.fromJSON({ kind: 'quality-classifier', bits: 18, ngram: 2, bias: 0, weights: 'AAAA' })).toThrow(/not a saved/);
-    expect(() => QualityClassifier.fromJSON(JSON.parse('{"model": 1}'))).toThrow(/not a saved/);
-  });
-
-  it('filters by score, which may be any function', () => {
-    const filter = educational({ score: (text) => text.length / 10, minScore: 0.3 });
-    expect(reasons(filter, 'ab', 'abc')).toEqual(['not textbook-like', undefined]);
-    expect(() => reasons(educational({ score: () => NaN }), 'a')).toThrow(/must be a number/);
-  });
-
-  it('the area under the curve is what it says', () => {
-    const scores = unseen.map(({ good }, i) => ({ text: String(i), good, value: Math.floor(random.uniform() * 8 + (good ? 2 : 0)) }));
-    const score = (text: string): number => scores[Number(text)]!.value;
-    const [good, bad] = [scores.filter((s) => s.good), scores.filter((s) => !s.good)];
-    const won = good.flatMap((g) => bad.map((b): number => (g.value > b.value ? 1 : g.value === b.value ? 0.5 : 0)));
-    expect(judgeClassifier(score, scores).auc).toBeCloseTo(won.reduce((a, x) => a + x, 0) / won.length, 12);
-  });
-});
-
-describe('contamination', () => {
-  const questions = [unlike(30).join(' '), 'too short', unlike(9).join(' '), unlike(13).join(' ')];
-  const other = [unlike(20).join(' ')];
-  const sets = [{ name: 'quiz', items: questions }, { name: 'nothing', items: [] }, { name: 'exam', items: other }];
-  const part = (text: string, from: number, to: number): string => text.split(' ').slice(from, to).join(' ');
-  const around = (text: string): string => `${unlike(9).join(' ')} ${text} ${unlike(9).join(' ')}`;
-
-  it('is 13 words in a row in common, in whatever case and punctuation', () => {
-    const texts = [
-      around(part(questions[0]!, 5, 18)),
-      around(part(questions[0]!, 5, 17)),
-      around(part(questions[0]!, 17, 30).toUpperCase().replaceAll(' ', ', ')),
-      around(questions[3]!),
-      around(other[0]!),
-      around(part(other[0]!, 0, 12)),
-      around('too short'),
-    ];
-    const { removed, filters } = cleanDocuments(documentsOf(texts), { filters: [contamination({ sets })] });
-    expect(removed.map(({ document, removal }) => [document.number, removal.reason, removal.detail])).toEqual([
-      [1, 'overlaps with quiz', 'item 1'],
-      [3, 'overlaps with quiz', 'item 1'],
-      [4, 'overlaps with quiz', 'item 4'],
-      [5, 'overlaps with exam', 'item 1'],
-    ]);
-    expect(filters[0]!.notes).toEqual({
-      'items too short to be looked for': 1,
-      'documents by item found first': { 'quiz 1': 2, 'quiz 4': 1, 'exam 1': 1 },
-    });
-  });
-
-  it('of an item shorter than that is the whole item', () => {
-    expect(reasons(contamination({ sets }), around(questions[2]!), around(part(questions[2]!, 0, 8)))).toEqual([
-      'overlaps with quiz',
-      undefined,
-    ]);
-    expect(reasons(contamination({ sets, shortest: 10 }), around(questions[2]!))).toEqual([undefined]);
-  });
-
-  it('of 8 words is found with n = 8', () => {
-    const texts = [around(part(questions[0]!, 20, 28)), around(part(questions[0]!, 20, 27))];
-    expect(reasons(contamination({ sets, ngram: 8 }), ...texts)).toEqual(['overlaps with quiz', undefined]);
-  });
-
-  it('is found among many thousand items, and only there', () => {
-    const items = Array.from({ length: 4000 }, () => unlike(16).join(' '));
-    const filter = contamination({ sets: [{ name: 'large', items }] });
-    const texts = Array.from({ length: 300 }, (_, i) => (i % 3 === 0 ? around(items[i * 7]!) : around('')));
-    const { removed } = cleanDocuments(documentsOf(texts), { filters: [filter] });
-    expect(removed.map(({ document, removal }) => [document.number - 1, removal.detail])).toEqual(
-      texts.flatMap((_, i) => (i % 3 === 0 ? [[i, `item ${i * 7 + 1}`]] : [])),
-    );
-  });
-
-  it('cannot be looked for without an item that is long enough', () => {
-    expect(() => contamination({ sets: [{ name: 'tiny', items: ['a b c', 'd'] }] })).toThrow(/no item of 8 words or more, out of 2/);
   });
 });

@@ -44,7 +44,7 @@ export const quality: Command = {
     classifier: { type: 'string', value: 'FILE', help: 'use a classifier that was trained before (DIR/classifier.json)' },
     'min-score': { type: 'number', help: 'the smallest score of a classifier that is kept (default 0.5)' },
     field: { type: 'string', value: 'NAME', help: 'jsonl: the field that holds the text', default: 'text' },
-    'bad-records': { type: 'string', value: 'HOW', help: 'broken ones and those without text: skip or refuse', default: 'skip' },
+    'bad-records': { type: 'string', value: 'HOW', help: 'broken ones, those without text: skip or refuse', default: 'skip' },
     'bad-encoding': { type: 'string', value: 'HOW', help: 'texts that are not UTF-8: skip, repair or refuse', default: 'skip' },
     'most-bytes': { type: 'number', help: 'larger documents are left out', default: 8_000_000 },
     seed: { type: 'number', help: 'decides hash functions, examples and the classifier', default: 1 },
@@ -142,7 +142,7 @@ function usualFilters(rules: Rules, values: Values, folder: string): Record<(typ
 
 function print(report: QualityReport, folder: string, seconds: number): void {
   console.log(formatQualityReport(report));
-  const examples = report.filters.flatMap((filter) => filter.examples.slice(0, 1).map((one) => ({ ...one, name: filter.name })));
+  const examples = report.filters.flatMap(({ name, examples: [first] }) => (first ? [{ ...first, name }] : []));
   for (const { name, reason, detail, excerpt, of } of examples) {
     const beginning = (text: string): string => JSON.stringify(text.slice(0, 90));
     console.log(`\n${name}: ${reason}${detail === undefined ? '' : ` (${detail})`}\n  ${beginning(excerpt)}`);

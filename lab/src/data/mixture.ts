@@ -65,8 +65,8 @@ export function mixtureShares(sources: readonly MixtureSource[]): number[] {
 }
 
 /**
- * What BloombergGPT was trained on (Wu et al. 2023, table 1): 709 billion tokens, a good half of them FinPile, by their shares of
- * the whole. It saw 569 billion: `planMixture(bloombergGPT, 569e9)`.
+ * What BloombergGPT was trained on (Wu et al. 2023, table 1): 709 billion tokens, a good half of them FinPile, by their shares.
+ * It saw 569 billion: `planMixture(bloombergGPT, 569e9)`.
  */
 export const bloombergGPT: readonly MixtureSource[] = (
   [

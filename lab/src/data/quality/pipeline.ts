@@ -8,7 +8,7 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { interruptible, LabError, Progress, type Interruption } from '../../base/index.ts';
-import { writeAtomically } from '../../files/index.ts';
+import { savingError, writeAtomically } from '../../files/index.ts';
 import { isRemoval, type QualityDocument, type QualityFilter } from './filter.ts';
 import { settledOptions, type CleanOptions } from './in-memory.ts';
 import { excerptOf, originalsOf, Sum, Tally, withOriginals, type QualityReport, type TallyOptions } from './report.ts';
@@ -22,8 +22,8 @@ export class CleaningInterrupted extends LabError {
 }
 
 /**
- * Filters a corpus into `folder`: kept.jsonl, removed.jsonl (with filter and reason), report.json. Each of them is written whole
- * or not at all, report.json last. On the way the folder holds up to two copies of the corpus.
+ * Filters a corpus into `folder`: kept.jsonl, removed.jsonl (with filter and reason), report.json. Each is written whole or not
+ * at all, report.json last. On the way the folder holds up to two copies of the corpus.
  *
  * @throws CleaningInterrupted after SIGINT; LabError when a record is refused or the disk is full. What passes were finished is
  * kept in the folder then, and the same call goes on behind them.
@@ -31,7 +31,9 @@ export class CleaningInterrupted extends LabError {
 export async function cleanCorpus(source: CorpusSource, folder: string, options: CleanOptions = {}): Promise<QualityReport> {
   const { filters, tally } = settledOptions(options);
   const passes = intoPasses(filters);
-  await mkdir(folder, { recursive: true });
+  await mkdir(folder, { recursive: true }).catch((error: unknown) => {
+    throw savingError(error, folder);
+  });
   const work = await Checkpoint.open(join(folder, '.unfinished'), {
     source: source.key,
     filters: filters.map(({ name, settings }) => ({ name, settings })),
