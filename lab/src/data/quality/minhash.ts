@@ -73,7 +73,7 @@ export class MinHash {
   readonly ngram: number;
   readonly bands: number;
   readonly rows: number;
-  /** Hash function i: x ↦ (x ⊕ offsets[i]) · factors[i] mod 2³², its upper half folded into the lower one. */
+  /** Hash function i: x ↦ (x ⊕ offsets[i]) · factors[i] mod 2³², as a signed number. Shingles are well mixed already. */
   readonly #offsets: Int32Array;
   readonly #factors: Int32Array;
   /** Functions in all, up to the next multiple of four. */
@@ -107,25 +107,29 @@ export class MinHash {
 
   /** Four functions in one walk: the processor works on them side by side. */
   #fourSmallest(set: Int32Array, i: number): void {
-    const [o0, o1, o2, o3] = this.#offsets.subarray(i, i + 4) as unknown as [number, number, number, number];
-    const [f0, f1, f2, f3] = this.#factors.subarray(i, i + 4) as unknown as [number, number, number, number];
+    const offsets = this.#offsets;
+    const factors = this.#factors;
+    const [o0, o1, o2, o3] = [offsets[i]!, offsets[i + 1]!, offsets[i + 2]!, offsets[i + 3]!];
+    const [f0, f1, f2, f3] = [factors[i]!, factors[i + 1]!, factors[i + 2]!, factors[i + 3]!];
     let m0 = 0x7fffffff;
     let m1 = m0;
     let m2 = m0;
     let m3 = m0;
     for (let j = 0; j < set.length; j++) {
       const x = set[j]!;
-      const a = Math.imul(x ^ o0, f0);
-      const b = Math.imul(x ^ o1, f1);
-      const c = Math.imul(x ^ o2, f2);
-      const d = Math.imul(x ^ o3, f3);
-      const [v0, v1, v2, v3] = [a ^ (a >>> 15), b ^ (b >>> 15), c ^ (c >>> 15), d ^ (d >>> 15)];
+      const v0 = Math.imul(x ^ o0, f0);
+      const v1 = Math.imul(x ^ o1, f1);
+      const v2 = Math.imul(x ^ o2, f2);
+      const v3 = Math.imul(x ^ o3, f3);
       m0 = v0 < m0 ? v0 : m0;
       m1 = v1 < m1 ? v1 : m1;
       m2 = v2 < m2 ? v2 : m2;
       m3 = v3 < m3 ? v3 : m3;
     }
-    this.#signature.set([m0, m1, m2, m3], i);
+    this.#signature[i] = m0;
+    this.#signature[i + 1] = m1;
+    this.#signature[i + 2] = m2;
+    this.#signature[i + 3] = m3;
   }
 
   /** Calls `take` with 64 bits for each band: equal for two texts whose signatures agree in the whole band. */
