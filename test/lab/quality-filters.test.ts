@@ -116,8 +116,8 @@ describe('the rules of Gopher for quality', () => {
     ['words too long', repeated('abcdefghijk', 9), repeated('abcdefghij', 9), { ...open, maxWordLength: 10 }],
     ['too many hash signs', '#a b c d e #f g h i j', '#a b c d e f g h i j', open],
     ['too many ellipses', 'a... b c d e… f g h i j', 'a... b c d e f g h i j', open],
-    ['too many lines with bullets', '- a\n* b\n• c', '- a\n* b\nc', { ...open, maxBullets: 0.7 }],
-    ['too many lines end with an ellipsis', 'a…\nb\nc', 'a…\nb\nc\nd', { ...open, maxSymbols: 1, maxEllipses: 0.3 }],
+    ['too many lines with bullets', '- a\n* b\n• c', '- a\n* b\n• c\nd', { ...open, maxBullets: 0.75 }],
+    ['too many lines end with an ellipsis', 'a…\nb\nc', 'a…\nb\nc\nd', { ...open, maxSymbols: 1, maxEllipses: 0.25 }],
     ['too few words with letters', 'a b c 1 2', 'a b c d 2', { ...open, minAlphabetic: 0.8 }],
     ['too few stop words', 'the the', 'the and', { ...open, minStopWords: 2 }],
   ])('%s', (reason, broken, fine, options) => {

@@ -11,6 +11,7 @@ import {
   type QualityFilter,
 } from 'lab';
 import { describe, expect, it } from 'vitest';
+import { KeyTable } from '../../lab/dist/data/quality/key-table.js';
 
 const random = new Random(12);
 
@@ -72,6 +73,11 @@ describe('the classifier', () => {
     const losses = [0, 1, 2, 4, 8].map(loss);
     expect(losses[0]).toBeCloseTo(examples.length * Math.LN2, 9);
     for (let i = 1; i < losses.length; i++) expect(losses[i]).toBeLessThan(losses[i - 1]!);
+  });
+
+  it('is undecided where both kinds write the same, however many there are of each', () => {
+    const same = Array.from({ length: 400 }, (_, i) => ({ text: random.pick(['one two', 'two three']), good: i % 10 === 0 }));
+    expect(Math.abs(QualityClassifier.train(same, { learningRate: 0.05 }).score('one two') - 0.5)).toBeLessThan(0.15);
   });
 
   it('knows nothing of a text without words: the bias speaks', () => {
@@ -138,6 +144,7 @@ describe('contamination', () => {
       undefined,
     ]);
     expect(reasons(contamination({ sets, shortest: 10 }), around(questions[2]!))).toEqual([undefined]);
+    expect(reasons(contamination({ sets, shortest: 9 }), questions[2]!)).toEqual(['overlaps with quiz']);
   });
 
   it('of 8 words is found with n = 8', () => {
@@ -153,6 +160,15 @@ describe('contamination', () => {
     expect(removed.map(({ document, removal }) => [document.number - 1, removal.detail])).toEqual(
       texts.flatMap((_, i) => (i % 3 === 0 ? [[i, `item ${i * 7 + 1}`]] : [])),
     );
+  });
+
+  it('keys that are equal in one half are not equal', () => {
+    const table = new KeyTable();
+    for (let i = 0; i < 3000; i++) table.addIfNew(i % 50, Math.floor(i / 50), i);
+    table.addIfNew(7, 3, 99_999);
+    expect(table.size).toBe(3000);
+    for (let i = 0; i < 3000; i++) expect(table.get(i % 50, Math.floor(i / 50))).toBe(i);
+    expect([table.get(50, 0), table.get(0, 60)]).toEqual([-1, -1]);
   });
 
   it('cannot be looked for without an item that is long enough', () => {

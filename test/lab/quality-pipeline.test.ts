@@ -236,6 +236,8 @@ describe('an interrupted run', () => {
     const out = folder('failing');
     const near = nearDuplicates({ folder: out, verify: 0.5 });
     await expect(cleanCorpus(corpusAt(jsonl), out, { ...quiet, filters: [near, failing] })).rejects.toThrow('no');
+    const look = (document: QualityDocument): void => (document.number > 50 ? failing.judge(document) : near.look!(document)) as void;
+    await expect(cleanCorpus(corpusAt(jsonl), out, { ...quiet, filters: [{ ...near, look }] })).rejects.toThrow('no');
     expect(readdirSync(out)).toEqual(['.unfinished']);
     expect(readdirSync(join(out, '.unfinished')).sort()).toEqual(['pass-1.spool', 'state.json']);
   });

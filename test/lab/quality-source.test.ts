@@ -74,6 +74,13 @@ describe('records that are none', () => {
     expect(() => recordsOf(path, { badEncoding: 'refuse' })).toThrow(/broken.jsonl: record 9 is not UTF-8/);
   });
 
+  it('of exactly the largest size are documents, and one byte more is too much', () => {
+    const sizes = file('size.jsonl', '{"text":"12345"}\n{"text":"123456"}\n{"text":"12345"}');
+    const records = recordsOf(sizes, { mostBytes: 16 });
+    expect(records.map(({ document, unreadable }) => document?.text ?? unreadable?.reason)).toEqual(['12345', 'too large', '12345']);
+    expect(records.map(({ bytes: size }) => size)).toEqual([16, 17, 16]);
+  });
+
   it('of another encoding are read with U+FFFD, when told, and counted', async () => {
     const report = await cleanCorpus(corpusAt(path, { badEncoding: 'repair' }), folder('repaired'), { ...quiet, filters: [] });
     expect(report.repaired).toBe(1);
@@ -81,10 +88,12 @@ describe('records that are none', () => {
     expect(formatQualityReport(report)).toContain('1 repaired');
   });
 
-  it('another field may hold the text', () => {
+  it('another field may hold the text', async () => {
     const other = file('fields.jsonl', '{"body": "b", "text": "t", "key": "k"}');
     const documents = recordsOf(other, { textField: 'body', idField: 'key' });
     expect(documents[0]!.document).toEqual({ number: 1, id: 'k', text: 'b', fields: { text: 't' } });
+    await cleanCorpus(corpusAt(other, { textField: 'body' }), folder('other'), { ...quiet, filters: [] });
+    expect(keptIn('other')).toEqual([{ id: 'fields.jsonl:1', text: 'b', key: 'k' }]);
   });
 
   it.each([

@@ -78,7 +78,7 @@ export function mixtureBatches(sources: readonly MixtureDataset[], options: Mixt
       const count = saved.windows.length;
       invariant(count === decks.length, `mixtureBatches: the state is of ${count} sources, not ${decks.length}`);
       random.state = saved.random;
-      decks.forEach((deck, i) => deck.goTo(saved.windows[i]!));
+      for (const [i, deck] of decks.entries()) deck.drawn = saved.windows[i]!;
     },
   };
 }
@@ -95,6 +95,7 @@ class Deck {
   readonly name: string;
   readonly dataset: TokenDataset;
   readonly windows: number;
+  /** Windows so far: the position, which may be set. */
   drawn = 0;
   readonly #contextLength: number;
   readonly #seed: number;
@@ -120,11 +121,6 @@ class Deck {
     if (epoch !== this.#epoch) this.#shuffle(epoch);
     const start = this.#order[this.drawn++ % this.windows]! * this.#contextLength;
     return this.dataset.ids.subarray(start, start + this.#contextLength + 1);
-  }
-
-  goTo(drawn: number): void {
-    this.drawn = drawn;
-    this.#epoch = -1;
   }
 
   /** The order of an epoch depends on seed and epoch alone: a position is all that has to be saved. */
