@@ -80,6 +80,12 @@ describe('the classifier', () => {
     expect(Math.abs(QualityClassifier.train(same, { learningRate: 0.05 }).score('one two') - 0.5)).toBeLessThan(0.15);
   });
 
+  it('looks at which words there are, not at how often', () => {
+    const single = QualityClassifier.train(examples.slice(0, 60), { ngram: 1 });
+    const { text } = examples[0]!;
+    expect(single.score(`${text} ${text}`)).toBe(single.score(text));
+  });
+
   it('knows nothing of a text without words: the bias speaks', () => {
     expect(classifier.score('')).toBe(classifier.score('… !'));
     expect(classifier.score('')).toBeGreaterThan(0);

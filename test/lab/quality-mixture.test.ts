@@ -117,7 +117,8 @@ describe('batches of a mixture', () => {
   });
 
   it('refuse a source that is too short, a state of another mixture, and no size', () => {
-    expect(() => mixtureBatches([{ name: 'tiny', dataset: counting(10) }], options)).toThrow(/'tiny' has 10 tokens, .* need 11/);
+    const tiny = [{ name: 'tiny', dataset: counting(10) }];
+    expect(() => mixtureBatches(tiny, options)).toThrow(/'tiny' has 10 tokens, .* need 11/);
     expect(() => (mixtureBatches(sources, options).state = mixtureBatches(sources.slice(0, 2), options).state)).toThrow(
       /the state is of 2 sources, not 3/,
     );

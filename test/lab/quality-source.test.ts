@@ -77,7 +77,8 @@ describe('records that are none', () => {
   it('of exactly the largest size are documents, and one byte more is too much', () => {
     const sizes = file('size.jsonl', '{"text":"12345"}\n{"text":"123456"}\n{"text":"12345"}');
     const records = recordsOf(sizes, { mostBytes: 16 });
-    expect(records.map(({ document, unreadable }) => document?.text ?? unreadable?.reason)).toEqual(['12345', 'too large', '12345']);
+    const texts = records.map(({ document, unreadable }) => document?.text ?? unreadable?.reason);
+    expect(texts).toEqual(['12345', 'too large', '12345']);
     expect(records.map(({ bytes: size }) => size)).toEqual([16, 17, 16]);
   });
 
