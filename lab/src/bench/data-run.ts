@@ -1,7 +1,7 @@
 /**
  * @file One run of the pipeline for `bench data`, in a process of its own: `node data-run.js IN.jsonl OUT`. Prints a `DataRun`.
  */
-import { cleanCorpus, corpusAt, usualFilters } from '../data/quality/index.ts';
+import { cleanCorpus, corpusAt } from '../data/quality/index.ts';
 import { linesOf } from '../data/quality/lines.ts';
 
 export interface DataRun {
@@ -19,7 +19,7 @@ export interface DataRun {
 const [input = '', out = ''] = process.argv.slice(2);
 const started = performance.now();
 const before = process.cpuUsage();
-const report = await cleanCorpus(corpusAt(input), out, { filters: usualFilters(out), quiet: true });
+const report = await cleanCorpus(corpusAt(input), out, { quiet: true });
 const ms = performance.now() - started;
 const cpu = process.cpuUsage(before);
 const peakBytes = process.resourceUsage().maxRSS * 1024;

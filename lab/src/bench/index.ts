@@ -27,12 +27,12 @@ export interface BenchOptions extends BenchTrainOptions {
 /** What can be measured: each takes the words that name the running backend in its rows. */
 export const benchmarks: Readonly<Record<string, (backend: string, options: BenchOptions) => Promise<BenchRow[]>>> = {
   attention: benchAttention,
+  data: benchData,
   head: benchHead,
   load: benchLoad,
   matmul: benchMatmul,
   quantized: benchQuantized,
   train: benchTrain,
-  data: benchData,
   decode: benchDecode,
   ops: benchOps,
   tokenizer: benchTokenizer,

@@ -5,10 +5,8 @@
  * 256 partitions of 16 KiB blocks: 4 MiB of buffers, whatever the corpus. At the end one partition is in memory with its table:
  * at most 24 bytes × keys / 256, which for the 15 keys that a document has in MinHash is 1.4 bytes a document.
  */
-import { closeSync, mkdirSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { savingError } from '../../files/index.ts';
+import { TemporaryFile } from './temporary-file.ts';
 import { scatter } from './words.ts';
 
 const PARTITIONS = 256;
@@ -26,13 +24,10 @@ interface Partition {
   readonly blocks: number[];
 }
 
-let files = 0;
-
 export class Collisions {
   readonly #folder: string;
   readonly #partitions: Partition[];
-  #path = '';
-  #descriptor: number | undefined;
+  #file: TemporaryFile | undefined;
   #blocks = 0;
 
   /** @param folder where the file goes, when one is needed; the system's for temporary files unless told */
@@ -67,44 +62,23 @@ export class Collisions {
   }
 
   close(): void {
-    if (this.#descriptor === undefined) return;
-    closeSync(this.#descriptor);
-    this.#descriptor = undefined;
-    removeIfThere(this.#path);
+    this.#file?.close();
+    this.#file = undefined;
   }
 
   #spill(partition: Partition): void {
-    try {
-      this.#open();
-      const bytes = new Uint8Array(partition.buffer.buffer);
-      for (let done = 0; done < BLOCK_BYTES;) {
-        done += writeSync(this.#descriptor!, bytes, done, BLOCK_BYTES - done, this.#blocks * BLOCK_BYTES + done);
-      }
-    } catch (error) {
-      throw savingError(error, this.#path);
-    }
+    this.#file ??= new TemporaryFile(this.#folder, 'keys');
+    this.#file.write(new Uint8Array(partition.buffer.buffer), this.#blocks * BLOCK_BYTES);
     partition.blocks.push(this.#blocks++);
     partition.used = 0;
-  }
-
-  #open(): void {
-    if (this.#descriptor !== undefined) return;
-    mkdirSync(this.#folder, { recursive: true });
-    this.#path = join(this.#folder, `.keys-${process.pid}-${files++}.tmp`);
-    this.#descriptor = openSync(this.#path, 'w+');
-    // Where an open file may be removed, nothing is left behind even by a process that is killed.
-    removeIfThere(this.#path);
   }
 
   /** All records of the partition in the order in which they came. */
   #records({ buffer, used, blocks }: Partition): Int32Array {
     const records = new Int32Array(blocks.length * buffer.length + used);
-    blocks.forEach((block, i) => {
-      const bytes = new Uint8Array(records.buffer, i * BLOCK_BYTES, BLOCK_BYTES);
-      for (let done = 0; done < BLOCK_BYTES;) {
-        done += readSync(this.#descriptor!, bytes, done, BLOCK_BYTES - done, block * BLOCK_BYTES + done);
-      }
-    });
+    for (const [i, block] of blocks.entries()) {
+      this.#file!.read(new Uint8Array(records.buffer, i * BLOCK_BYTES, BLOCK_BYTES), block * BLOCK_BYTES);
+    }
     records.set(buffer.subarray(0, used), blocks.length * buffer.length);
     return records;
   }
@@ -138,13 +112,5 @@ function meetInside(records: Int32Array, meet: (earlier: number, later: number) 
       joined = meet(records[last * RECORD + 2]!, later);
     }
     if (!joined && compared < MOST_COMPARED) next[last] = r;
-  }
-}
-
-function removeIfThere(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch {
-    // Gone already, or a system that keeps it until it is closed.
   }
 }

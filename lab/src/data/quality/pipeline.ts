@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { interruptible, LabError, Progress, type Interruption } from '../../base/index.ts';
 import { savingError, writeAtomically } from '../../files/index.ts';
 import { isRemoval, type QualityDocument, type QualityFilter } from './filter.ts';
-import { settledOptions, type CleanOptions } from './in-memory.ts';
+import { settledOptions, usualFilters, type CleanOptions } from './in-memory.ts';
 import { excerptOf, originalsOf, Sum, Tally, withOriginals, type QualityReport, type TallyOptions } from './report.ts';
 import type { CorpusSource, Unreadable } from './source.ts';
 import { documentIn, keptLine, Piece, removedLine, spoolLines, textIn, unreadableLine, type SpoolLine } from './spool.ts';
@@ -29,7 +29,7 @@ export class CleaningInterrupted extends LabError {
  * kept in the folder then, and the same call goes on behind them.
  */
 export async function cleanCorpus(source: CorpusSource, folder: string, options: CleanOptions = {}): Promise<QualityReport> {
-  const { filters, tally } = settledOptions(options);
+  const { filters, tally } = settledOptions({ filters: usualFilters(folder), ...options });
   const passes = intoPasses(filters);
   await mkdir(folder, { recursive: true }).catch((error: unknown) => {
     throw savingError(error, folder);

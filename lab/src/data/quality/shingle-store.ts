@@ -2,17 +2,14 @@
  * @file The set of shingles of every document, in a file: looked up again to compute the true similarity of two documents.
  * Four bytes a word on the disk, eight bytes a document in memory.
  */
-import { closeSync, mkdirSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
-import { savingError } from '../../files/index.ts';
 import { jaccardOfSorted } from './minhash.ts';
+import { TemporaryFile } from './temporary-file.ts';
 
+/** Integers that are written at once. */
 const BUFFER = 1 << 18;
-let files = 0;
 
 export class ShingleStore {
-  readonly #path: string;
-  readonly #descriptor: number;
+  readonly #file: TemporaryFile;
   readonly #buffer = new Int32Array(BUFFER);
   #used = 0;
   /** Where the set of each document ends, in integers; that of document d begins where that of d − 1 ends. */
@@ -22,13 +19,7 @@ export class ShingleStore {
   #total = 0;
 
   constructor(folder: string) {
-    this.#path = join(folder, `.shingles-${process.pid}-${files++}.tmp`);
-    try {
-      mkdirSync(folder, { recursive: true });
-      this.#descriptor = openSync(this.#path, 'w+');
-    } catch (error) {
-      throw savingError(error, this.#path);
-    }
+    this.#file = new TemporaryFile(folder, 'shingles');
   }
 
   /** @param document a number larger than those before */
@@ -58,29 +49,18 @@ export class ShingleStore {
   }
 
   close(): void {
-    closeSync(this.#descriptor);
-    rmSync(this.#path, { force: true });
+    this.#file.close();
   }
 
   #set(document: number): Int32Array {
     const start = document === 0 ? 0 : this.#ends[document - 1]!;
     const set = new Int32Array(this.#ends[document]! - start);
-    const bytes = new Uint8Array(set.buffer);
-    for (let done = 0; done < bytes.length;) {
-      done += readSync(this.#descriptor, bytes, done, bytes.length - done, start * 4 + done);
-    }
+    this.#file.read(new Uint8Array(set.buffer), start * 4);
     return set;
   }
 
   #flush(): void {
-    const bytes = new Uint8Array(this.#buffer.buffer, 0, this.#used * 4);
-    try {
-      for (let done = 0; done < bytes.length;) {
-        done += writeSync(this.#descriptor, bytes, done, bytes.length - done, this.#written * 4 + done);
-      }
-    } catch (error) {
-      throw savingError(error, this.#path);
-    }
+    this.#file.write(new Uint8Array(this.#buffer.buffer, 0, this.#used * 4), this.#written * 4);
     this.#written += this.#used;
     this.#used = 0;
   }
