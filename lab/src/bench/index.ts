@@ -1,5 +1,6 @@
 /** @file Measurements: `npm run bench -- NAME`. */
 import { benchAttention } from './attention.ts';
+import { benchData } from './data.ts';
 import { benchDecode } from './decode.ts';
 import { benchHead } from './head.ts';
 import { benchLoad } from './load.ts';
@@ -26,6 +27,7 @@ export interface BenchOptions extends BenchTrainOptions {
 /** What can be measured: each takes the words that name the running backend in its rows. */
 export const benchmarks: Readonly<Record<string, (backend: string, options: BenchOptions) => Promise<BenchRow[]>>> = {
   attention: benchAttention,
+  data: benchData,
   head: benchHead,
   load: benchLoad,
   matmul: benchMatmul,

@@ -14,6 +14,9 @@ export interface BenchRow {
   readonly maxMs: number;
   /** Tokens written or trained on in a second, by the median. */
   readonly tokensPerSecond?: number;
+  /** Megabytes (10^6) and documents that went through in a second, by the median. */
+  readonly megabytesPerSecond?: number;
+  readonly documentsPerSecond?: number;
   /** Billions of floating-point operations a second, by the median. */
   readonly gflops?: number;
   /** Billions of bytes moved a second, by the median. */
@@ -111,6 +114,8 @@ const COLUMNS: readonly Column[] = [
   ['min', (row) => ms(row.minMs)],
   ['max', (row) => ms(row.maxMs)],
   ['tokens/s', (row) => digits(row.tokensPerSecond), true],
+  ['MB/s', (row) => digits(row.megabytesPerSecond), true],
+  ['documents/s', (row) => digits(row.documentsPerSecond), true],
   ['GFLOP/s', (row) => digits(row.gflops)],
   ['GB/s', (row) => digits(row.gbps), true],
   ['of the peak', (row) => percent(row.peakShare), true],

@@ -11,6 +11,7 @@ import { doctor } from './doctor.ts';
 import { evaluate } from './evaluate.ts';
 import { experimentCommand } from './experiment.ts';
 import { exportModel } from './export.ts';
+import { quality } from './quality.ts';
 import { sample } from './sample.ts';
 import { train } from './train.ts';
 
@@ -23,6 +24,7 @@ const commands: readonly Command[] = [
   experimentCommand,
   exportModel,
   data,
+  quality,
   check,
 ];
 
@@ -43,7 +45,8 @@ async function main(args: readonly string[]): Promise<number> {
     console.log(overview());
     return name === undefined ? 2 : 0;
   }
-  const command = commands.find((c) => c.name === name);
+  // The name of a command may have two words.
+  const command = commands.find((c) => c.name === `${name} ${rest[0]}`) ?? commands.find((c) => c.name === name);
   if (!command) throw new LabError(`There is no command '${name}'.\n\n${overview()}`);
   const { values, positionals } = readArguments(command, rest);
   if (values['help'] === true) {

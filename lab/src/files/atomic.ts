@@ -2,7 +2,8 @@
  * @file Saves that are whole or not there: a temporary file in the same folder, flushed to the disk, then renamed.
  * Whoever is killed at any moment leaves the old file or the new one, never half of one.
  */
-import { mkdir, open, readdir, rename, statfs, unlink } from 'node:fs/promises';
+import { statfsSync } from 'node:fs';
+import { mkdir, open, readdir, rename, unlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { LabError } from '../base/index.ts';
 
@@ -30,7 +31,7 @@ export async function writeAtomically(path: string, chunks: Iterable<Uint8Array>
     await syncFolder(folder);
   } catch (error) {
     if (created) await unlink(temporary).catch(() => undefined);
-    throw await explained(error, path, folder);
+    throw savingError(error, path);
   }
 }
 
@@ -77,21 +78,18 @@ function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : '';
 }
 
-async function explained(error: unknown, path: string, folder: string): Promise<unknown> {
-  const because = await reason(codeOf(error), path, folder);
+/** An error of the file system in words (LabError) where it is one that users meet when they save to `path`; else the error. */
+export function savingError(error: unknown, path: string): unknown {
+  const because = reason(codeOf(error), path, dirname(resolve(path)));
   if (because === undefined) return error;
   return new LabError(`Cannot save ${path}: ${because} Nothing was changed.`, { cause: error });
 }
 
-async function reason(code: string, path: string, folder: string): Promise<string | undefined> {
+function reason(code: string, path: string, folder: string): string | undefined {
   switch (code) {
     case 'ENOSPC':
     case 'EDQUOT': {
-      const free = await statfs(folder).then(
-        (s) => ` (${((s.bavail * s.bsize) / 1e6).toFixed(1)} MB free)`,
-        () => '',
-      );
-      return `the disk is full${free}. Make room there or save somewhere else.`;
+      return `the disk is full${freeSpace(folder)}. Make room there or save somewhere else.`;
     }
     case 'EFBIG':
       return 'the file would be larger than is allowed here (see ulimit -f).';
@@ -109,5 +107,14 @@ async function reason(code: string, path: string, folder: string): Promise<strin
       return 'the name is too long.';
     default:
       return undefined;
+  }
+}
+
+function freeSpace(folder: string): string {
+  try {
+    const { bavail, bsize } = statfsSync(folder);
+    return ` (${((bavail * bsize) / 1e6).toFixed(1)} MB free)`;
+  } catch {
+    return '';
   }
 }
