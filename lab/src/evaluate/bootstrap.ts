@@ -14,7 +14,7 @@ export interface BootstrapOptions {
   readonly seed?: number;
 }
 
-export interface Interval {
+export interface ConfidenceInterval {
   readonly low: number;
   readonly high: number;
   readonly level: number;
@@ -30,7 +30,7 @@ export function bootstrapInterval<T>(
   items: readonly T[],
   statistic: (sample: readonly T[]) => number,
   options: BootstrapOptions = {},
-): Interval {
+): ConfidenceInterval {
   const { level = 0.95 } = options;
   invariant(level > 0 && level < 1, `bootstrapInterval: level must be between 0 and 1, got ${level}`);
   const values: number[] = [];

@@ -7,13 +7,13 @@
  */
 import { invariant, LabError } from '../base/index.ts';
 
-export interface Scores {
+export interface PrecisionRecall {
   readonly precision: number;
   readonly recall: number;
   readonly f1: number;
 }
 
-export interface ClassScores extends Scores {
+export interface ClassScores extends PrecisionRecall {
   readonly label: string;
   /** How many items truly are of this class. */
   readonly support: number;
@@ -23,11 +23,11 @@ export interface ClassificationScores {
   /** Share of the items whose label is right. */
   readonly accuracy: number;
   /** Of the sums of tp, fp and fn over the classes; equals the accuracy when all labels are scored. */
-  readonly micro: Scores;
+  readonly micro: PrecisionRecall;
   /** The mean over the classes, each as important as the other. */
-  readonly macro: Scores;
+  readonly macro: PrecisionRecall;
   /** The mean over the classes weighted by their support, Σ (n_c / N) · F1_c: what BloombergGPT reports. */
-  readonly weighted: Scores;
+  readonly weighted: PrecisionRecall;
   readonly classes: readonly ClassScores[];
   /** confusion[i][j]: items of class i that were called class j, in the order of `classes`. */
   readonly confusion: readonly (readonly number[])[];
@@ -89,7 +89,7 @@ export function classificationScores(
 }
 
 /** @param right true positives; @param called tp + fp; @param support tp + fn */
-function scores(right: number, called: number, support: number): Scores {
+function scores(right: number, called: number, support: number): PrecisionRecall {
   return {
     precision: ratio(right, called),
     recall: ratio(right, support),
@@ -97,9 +97,9 @@ function scores(right: number, called: number, support: number): Scores {
   };
 }
 
-function average(classes: readonly ClassScores[], weight: (one: ClassScores) => number): Scores {
+function average(classes: readonly ClassScores[], weight: (one: ClassScores) => number): PrecisionRecall {
   const total = sum(classes.map(weight));
-  const mean = (of: (one: Scores) => number) => ratio(sum(classes.map((one) => weight(one) * of(one))), total);
+  const mean = (of: (one: PrecisionRecall) => number) => ratio(sum(classes.map((one) => weight(one) * of(one))), total);
   return {
     precision: mean((one) => one.precision),
     recall: mean((one) => one.recall),

@@ -13,7 +13,7 @@ import { logLikelihood, logLikelihoods } from './log-likelihood.ts';
  * What is compared: log p(choice | prompt), the same by token or by byte of the choice, or minus
  * log p(choice | neutral prompt), which takes away that some words are likely everywhere.
  */
-export type Normalization = 'sum' | 'token' | 'byte' | 'unconditional';
+export type ChoiceNormalization = 'sum' | 'token' | 'byte' | 'unconditional';
 
 export interface ChoiceScore {
   readonly choice: string;
@@ -87,7 +87,7 @@ async function likelihoodsAfter(
 }
 
 /** What a choice counts under a normalization, in nats. */
-export function normalizedScore(score: ChoiceScore, normalization: Normalization = 'sum'): number {
+export function normalizedScore(score: ChoiceScore, normalization: ChoiceNormalization = 'sum'): number {
   if (normalization === 'token') return score.logLikelihood / score.tokens;
   if (normalization === 'byte') return score.logLikelihood / score.bytes;
   if (normalization === 'sum') return score.logLikelihood;
@@ -96,13 +96,13 @@ export function normalizedScore(score: ChoiceScore, normalization: Normalization
 }
 
 /** The index of the best choice; of equally good ones the first. */
-export function bestChoice(scores: readonly ChoiceScore[], normalization: Normalization = 'sum'): number {
+export function bestChoice(scores: readonly ChoiceScore[], normalization: ChoiceNormalization = 'sum'): number {
   const values = scores.map((score) => normalizedScore(score, normalization));
   return values.indexOf(Math.max(...values));
 }
 
 /** Softmax of the normalized scores: the model's confidence in each choice, for calibration. */
-export function choiceProbabilities(scores: readonly ChoiceScore[], normalization: Normalization = 'sum'): number[] {
+export function choiceProbabilities(scores: readonly ChoiceScore[], normalization: ChoiceNormalization = 'sum'): number[] {
   const values = scores.map((score) => normalizedScore(score, normalization));
   const largest = Math.max(...values);
   const weights = values.map((value) => Math.exp(value - largest));
@@ -127,7 +127,7 @@ export interface AnsweredChoice extends MultipleChoiceItem {
 }
 
 export interface AnswerChoicesOptions extends ScoreChoicesOptions {
-  readonly normalization?: Normalization;
+  readonly normalization?: ChoiceNormalization;
   readonly quiet?: boolean;
 }
 

@@ -4,7 +4,7 @@
  * for language models Dror et al. 2018.
  */
 import { invariant, LabError, Random } from '../base/index.ts';
-import { type BootstrapOptions, forEachResample, type Interval, mean, quantile } from './bootstrap.ts';
+import { type BootstrapOptions, forEachResample, type ConfidenceInterval, mean, quantile } from './bootstrap.ts';
 
 export interface McNemar {
   /** Items that only the first model got right. */
@@ -37,7 +37,7 @@ export function mcnemar(first: readonly boolean[], second: readonly boolean[]): 
 export interface PairedDifference {
   /** Mean score of the second minus that of the first. */
   readonly difference: number;
-  readonly interval: Interval;
+  readonly interval: ConfidenceInterval;
   /** Two-sided: twice the share of the test sets on which the difference is not on the side where it is found. */
   readonly pValue: number;
 }

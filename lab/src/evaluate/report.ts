@@ -1,13 +1,13 @@
 /**
  * @file What came out of an evaluation: measures with intervals, and the settings they belong to, as a table and as JSON.
  */
-import type { Interval } from './bootstrap.ts';
+import type { ConfidenceInterval } from './bootstrap.ts';
 
-export interface Measure {
+export interface EvaluationMeasure {
   /** `accuracy`, `weighted F1`, … */
   readonly name: string;
   readonly value: number;
-  readonly interval?: Interval;
+  readonly interval?: ConfidenceInterval;
 }
 
 export interface EvaluationReportData {
@@ -15,7 +15,7 @@ export interface EvaluationReportData {
   readonly task: string;
   /** How many items were scored. */
   readonly count: number;
-  readonly measures: readonly Measure[];
+  readonly measures: readonly EvaluationMeasure[];
   /** Model, file, prompt, seed: all that is needed to do it again. */
   readonly settings?: Readonly<Record<string, string | number | boolean>>;
   /** Items that were not scored, by reason. */
@@ -25,7 +25,7 @@ export interface EvaluationReportData {
 export class EvaluationReport implements EvaluationReportData {
   readonly task: string;
   readonly count: number;
-  readonly measures: readonly Measure[];
+  readonly measures: readonly EvaluationMeasure[];
   readonly settings: Readonly<Record<string, string | number | boolean>>;
   readonly leftOut: Readonly<Record<string, number>>;
 
