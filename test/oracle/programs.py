@@ -115,6 +115,7 @@ def pairs():
         ("add(3, 7)", "add(3, #0)"),
         ("add(3, 7)", "add(3, 7), add(#0, 7)"),
         ("add(3, 7)", "subtract(3, 3), add(3, 7)"),
+        ("add(3, 7)", "subtract(8, 8), add(3, 7), add(#0, #1)"),
     ]
     for gold, given in written:
         tokens = program_tokenization(given)

@@ -2,4 +2,5 @@
 export * from './batches.ts';
 export * from './dataset.ts';
 export * from './download.ts';
+export * from './finance/index.ts';
 export * from './texts.ts';
