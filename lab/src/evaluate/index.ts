@@ -11,4 +11,5 @@ export * from './perplexity.ts';
 export * from './programs/index.ts';
 export * from './report.ts';
 export * from './shared-prefix-cache.ts';
+export * from './tasks.ts';
 export * from './text-answer.ts';
