@@ -16,14 +16,16 @@ export function factsOf({ companies, people }: Population): readonly Fact[] {
 function fact(key: string, subject: string, relation: Relation, value: string | number, period?: string): Fact {
   const { value: kind, many } = relationInfo(relation);
   const object = typeof value === 'string' ? value : amountText(kind as AmountKind, value);
-  const id = [key, relation, ...(period === undefined ? [] : [period]), ...(many ? [object] : [])].join('/').replaceAll(' ', '-');
+  const parts = [key, relation, ...(period === undefined ? [] : [period]), ...(many ? [object] : [])];
+  const id = parts.join('/').replaceAll(' ', '-');
   const amount = amountKinds.includes(kind) ? { amount: Number(value) } : {};
   return { id, subject, relation, object, ...(period === undefined ? {} : { period }), ...amount };
 }
 
 function companyFacts(company: Company): readonly Fact[] {
   const { name, ticker } = company;
-  const say = (relation: Relation, value: string | number, period?: string): Fact => fact(ticker, name, relation, value, period);
+  const say = (relation: Relation, value: string | number, period?: string): Fact =>
+    fact(ticker, name, relation, value, period);
   const single = (
     ['sector', 'headquarters', 'founded', 'founder', 'chiefExecutive', 'ledSince', 'financeChief', 'ticker'] as const
   ).map((relation) => say(relation, company[relation]));

@@ -35,7 +35,7 @@ export function yearlyFigures(random: Random): readonly YearFigures[] {
       revenue = Math.round((before.revenue * (1000 + growth)) / 1000);
       sharePrice = Math.max(100, Math.round((before.sharePrice * (1000 + growth + random.integer(201) - 100)) / 1000));
     }
-    const margin = random.integer(10) > 0 ? usualMargin - 30 + random.integer(61) : -30 - random.integer(90);
+    const margin = random.integer(7) > 0 ? usualMargin - 30 + random.integer(61) : -30 - random.integer(90);
     const netIncome = Math.round((revenue * margin) / 1000);
     years.push({
       year,

@@ -79,7 +79,7 @@ export interface Company {
   readonly suppliers: readonly string[];
   readonly acquisitions: readonly Acquisition[];
   readonly figures: readonly YearFigures[];
-  /** How often it is written about: whole numbers that fall as 1 / (rank + 2), ranks from 1 (Zipf, shifted as Mandelbrot does). */
+  /** How often it is written about: falls as 1 / (rank + 2), ranks from 1 (Zipf, shifted as Mandelbrot does); whole numbers. */
   readonly weight: number;
 }
 
@@ -115,7 +115,7 @@ export class MarketKnowledge {
   readonly facts: readonly Fact[];
   readonly #byId: ReadonlyMap<string, Fact>;
   readonly #bySlot = new Map<string, Fact[]>();
-  readonly #owners = new Map<string, string>();
+  readonly #owned = new Map<string, Fact>();
   readonly #companies = new Map<string, Company>();
   readonly #people: ReadonlyMap<string, Person>;
   readonly #products: ReadonlyMap<string, Product>;
@@ -138,7 +138,7 @@ export class MarketKnowledge {
       const known = this.#bySlot.get(slot);
       if (known) known.push(fact);
       else this.#bySlot.set(slot, [fact]);
-      if (relationInfo(fact.relation).exclusive) this.#owners.set(`${fact.relation}|${fact.object}`, fact.subject);
+      if (relationInfo(fact.relation).exclusive) this.#owned.set(`${fact.relation}|${fact.object}`, fact);
     }
   }
 
@@ -164,9 +164,9 @@ export class MarketKnowledge {
     return this.#bySlot.get(slotOf(subject, relation, period)) ?? [];
   }
 
-  /** The subject that alone has this value of an exclusive relation. */
-  ownerOf(relation: Relation, object: string): string | undefined {
-    return this.#owners.get(`${relation}|${object}`);
+  /** The only fact that there can be with this value of an exclusive relation. */
+  ownerFact(relation: Relation, object: string): Fact | undefined {
+    return this.#owned.get(`${relation}|${object}`);
   }
 }
 

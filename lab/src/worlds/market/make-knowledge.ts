@@ -75,7 +75,8 @@ class Builder {
       competitors: [],
       suppliers: [],
       acquisitions: Array.from({ length: random.integer(3) }, () => {
-        return { firm: `${this.#names.company()} ${random.pick(['Partners', 'Brothers', 'Labs'])}`, year: 2012 + random.integer(13) };
+        const firm = `${this.#names.company()} ${random.pick(['Partners', 'Brothers', 'Labs'])}`;
+        return { firm, year: 2012 + random.integer(13) };
       }),
       figures: yearlyFigures(random),
       weight: Math.floor(weightUnit / (rank + 3)),

@@ -3,26 +3,40 @@
  */
 import type { Random } from '../../base/index.ts';
 
-const companyStarts = (
-  'Val Cor Mer Tal Bren Ost Lum Quor Fen Hask Nor Sel Tri Ver Zan Ald Bor Cald Dor Elg Garn Hal Ist Jor Kel Lan Marr Nev ' +
-  'Orb Pel Rav Sol Torv Ulm Var Wel Yar Dusk Glim Krel Plav Stro'
-).split(' ');
-const middles = 'ari elo ina oru uma andi eni ilo oma umi ithe ova'.split(' ');
-const companyEnds = 'dora vane mont tek quist lune dran vik barr nox pas len gard mire sand tron vell wyn zent rask'.split(' ');
-const cityStarts = (
-  'Ash Brim Crow Dell East Farn Glen Harl Ivel Kings Lyn Mill North Oak Penn Quill Rush Sand Thorn Under West Alder Birch ' +
-  'Coal Drift Elm Frost Gold Hazel Iron'
-).split(' ');
-const cityEnds = 'haven port ford mouth stead burg holm bridge field wick gate minster crest dale'.split(' ');
-const surnameStarts = (
-  'Ab Bel Cas Dren Ell Fal Gor Hol Ing Jas Kest Lor Mel Nag Ost Pir Quen Rol Sut Tol Urs Ven Wal Yeld Zor Bran Cros Dun Fitch Gral'
-).split(' ');
-const surnameEnds = 'land wick strom vey nard ham sley mond rick by worth den ova etti ard inger sson quard lin mark'.split(' ');
-const productStarts = 'Zeph Lum Arc Vex Nim Tor Pul Cryst Ond Syl Kor Hel Mav Dyn Flux Gal Ib Jax Opt Rhe Strat Ultr Vib Wav'.split(' ');
-const productEnds = 'ix ora ex yx ium eon ara ofin elo udo ivo anta'.split(' ');
+const words = (list: string): readonly string[] => list.trim().split(/\s+/);
 
-export const womensNames = 'Mira Ada Clara Dora Elena Freda Greta Hanna Ines Julia Karin Lena Maud Nina Olga Petra Rita Stella Tessa Wanda'.split(' ');
-export const mensNames = 'Tomas Alan Boris Carl David Emil Frank Georg Henry Ivan Jonas Karl Lukas Martin Nils Otto Peter Robert Stefan Victor'.split(' ');
+const companyStarts = words(`
+  Val Cor Mer Tal Bren Ost Lum Quor Fen Hask Nor Sel Tri Ver Zan Ald Bor Cald Dor Elg Garn Hal Ist Jor Kel Lan
+  Marr Nev Orb Pel Rav Sol Torv Ulm Var Wel Yar Dusk Glim Krel Plav Stro
+`);
+const middles = words('ari elo ina oru uma andi eni ilo oma umi ithe ova');
+const companyEnds = words(`
+  dora vane mont tek quist lune dran vik barr nox pas len gard mire sand tron vell wyn zent rask
+`);
+const cityStarts = words(`
+  Ash Brim Crow Dell East Farn Glen Harl Ivel Kings Lyn Mill North Oak Penn Quill Rush Sand Thorn Under West Alder
+  Birch Coal Drift Elm Frost Gold Hazel Iron
+`);
+const cityEnds = words('haven port ford mouth stead burg holm bridge field wick gate minster crest dale');
+const surnameStarts = words(`
+  Ab Bel Cas Dren Ell Fal Gor Hol Ing Jas Kest Lor Mel Nag Ost Pir Quen Rol Sut Tol Urs Ven Wal Yeld Zor Bran Cros
+  Dun Fitch Gral
+`);
+const surnameEnds = words(`
+  land wick strom vey nard ham sley mond rick by worth den ova etti ard inger sson quard lin mark
+`);
+const productStarts = words(`
+  Zeph Lum Arc Vex Nim Tor Pul Cryst Ond Syl Kor Hel Mav Dyn Flux Gal Ib Jax Opt Rhe Strat Ultr Vib Wav
+`);
+const productEnds = words('ix ora ex yx ium eon ara ofin elo udo ivo anta');
+
+export const womensNames = words(`
+  Mira Ada Clara Dora Elena Freda Greta Hanna Ines Julia Karin Lena Maud Nina Olga Petra Rita Stella Tessa Wanda
+`);
+export const mensNames = words(`
+  Tomas Alan Boris Carl David Emil Frank Georg Henry Ivan Jonas Karl Lukas Martin Nils Otto Peter Robert Stefan
+  Victor
+`);
 
 /** What stands behind a company's short name, by its sector. */
 export const companyNouns: Readonly<Record<string, readonly string[]>> = {

@@ -1,6 +1,6 @@
 /**
- * @file What facts can say: names, amounts and dates. Each has one canonical text, by which facts are compared, and other ways of
- * writing it, each with its way back.
+ * @file What facts can say: names, amounts and dates. Each has one canonical text, by which facts are compared, and other ways
+ * of writing it, each with its way back.
  */
 import { invariant } from '../../base/index.ts';
 
@@ -94,7 +94,7 @@ const sizeText: Readonly<Record<AmountKind, (size: number) => string>> = {
   price: (cents) => `$${withCommas(Math.floor(cents / 100))}.${String(cents % 100).padStart(2, '0')}`,
 };
 
-/** An amount as its kind's canonical text: 1240 million dollars is `$1,240 million`, a loss `-$12 million`, 43 tenths `4.3%`. */
+/** An amount as its kind's canonical text: 1240 millions are `$1,240 million`, a loss `-$12 million`, 43 tenths `4.3%`. */
 export function amountText(kind: AmountKind, amount: number): string {
   return (amount < 0 ? '-' : '') + sizeText[kind](Math.abs(amount));
 }
@@ -161,7 +161,10 @@ export const valueForms: Readonly<Record<ValueKind, Readonly<Record<string, Valu
   product: { '': plain(oneName) },
   sector: { '': plain(oneOf(sectors)), capital: capitalized(sectors) },
   field: { '': plain(oneOf(fields)), capital: capitalized(fields) },
-  ticker: { '': plain('[A-Z]{3,5}'), cash: { write: (t) => `$${t}`, pattern: String.raw`\$[A-Z]{3,5}`, read: (t) => t.slice(1) } },
+  ticker: {
+    '': plain('[A-Z]{4,5}'),
+    cash: { write: (ticker) => `$${ticker}`, pattern: String.raw`\$[A-Z]{4,5}`, read: (said) => said.slice(1) },
+  },
   year: { '': plain(String.raw`\d{4}`) },
   month: { '': plain(String.raw`${oneOf(months)} \d{4}`) },
   money: { ...money(false), ...money(true) },
