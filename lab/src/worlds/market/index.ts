@@ -13,3 +13,16 @@ export { gradeShares, marketDocuments, type MarketDocument, type MarketDocumentO
 export { untruth, untruths } from './falsify.ts';
 export { compileWording, type Wording } from './wording.ts';
 export { familyOf, ownWordings, wordingFamilies } from './wordings/index.ts';
+export {
+  askFor,
+  choiceFor,
+  questionCount,
+  questionLines,
+  questionPrompt,
+  questionText,
+  readQuestion,
+  type Asked,
+  type ChoiceQuestion,
+  type MarketQuestion,
+  type QuestionWay,
+} from './questions.ts';

@@ -7,6 +7,7 @@
 import { allWordings } from './catalog.ts';
 import type { MarketKnowledge, Statement } from './knowledge.ts';
 import { relationInfo, type Relation } from './relations.ts';
+import { readQuestion, type Asked } from './questions.ts';
 import { readPeriod, yearBefore, type SubjectToken, type Wording } from './wording.ts';
 
 /** Who and what a pronoun stands for. */
@@ -14,6 +15,8 @@ export interface Topic {
   readonly company?: string;
   readonly person?: string;
   readonly period?: string;
+  /** What was asked in the line before. */
+  readonly asked?: Asked;
 }
 
 /** What a sentence says. */
@@ -28,7 +31,7 @@ export interface ReadSentence {
   readonly start: number;
   readonly end: number;
   readonly text: string;
-  /** The template that it follows; undefined for a sentence that cannot be read. */
+  /** The template that it follows, or `Question:` or `Answer:`; undefined for a sentence that cannot be read. */
   readonly wording: string | undefined;
   /** In how many ways it can be understood: 1 for what this world writes, 0 for a sentence that cannot be read. */
   readonly meanings: number;
@@ -38,7 +41,7 @@ export interface ReadSentence {
 
 /** One way to read a sentence. */
 interface Reading {
-  readonly wording: Wording;
+  readonly template: string;
   readonly statements: readonly ReadStatement[];
   readonly topic: Topic;
   /** Names in it that nobody has who could be meant. */
@@ -54,9 +57,9 @@ export function readMarket(text: string, knowledge: MarketKnowledge): readonly R
     const sentence = text.slice(start, end);
     const [reading, ...others] = bestReadings(sentence, knowledge, topic);
     if (reading) topic = reading.topic;
-    const { statements, wording } = reading ?? { statements: [], wording: undefined };
+    const { statements, template } = reading ?? { statements: [], template: undefined };
     const meanings = new Set([reading, ...others].flatMap((one) => (one ? [JSON.stringify(one.statements)] : []))).size;
-    sentences.push({ start, end, text: sentence, wording: wording?.template, meanings, statements });
+    sentences.push({ start, end, text: sentence, wording: template, meanings, statements });
   }
   return sentences;
 }
@@ -73,6 +76,8 @@ export function sentenceSpans(text: string): readonly { readonly start: number; 
 
 /** The readings of a sentence that leave the fewest names unknown. */
 function bestReadings(sentence: string, knowledge: MarketKnowledge, topic: Topic): readonly Reading[] {
+  const dialogue = readDialogue(sentence, knowledge, topic);
+  if (dialogue) return [dialogue];
   const found: Reading[] = [];
   for (const wording of allWordings) {
     if (!sentence.includes(wording.landmark)) continue;
@@ -84,6 +89,18 @@ function bestReadings(sentence: string, knowledge: MarketKnowledge, topic: Topic
   }
   const fewest = Math.min(...found.map(({ unknown }) => unknown));
   return found.filter(({ unknown }) => unknown === fewest);
+}
+
+/** A question states nothing; an answer states what was asked for. */
+function readDialogue(line: string, knowledge: MarketKnowledge, { asked, ...topic }: Topic): Reading | undefined {
+  const [, question] = /^Question: (.+)$/.exec(line) ?? [];
+  const found = question === undefined ? undefined : readQuestion(question, knowledge);
+  if (found) return { template: 'Question:', statements: [], topic: { ...topic, asked: found }, unknown: 0 };
+  const [, answer] = /^Answer: (.+)$/.exec(line) ?? [];
+  if (answer === undefined || !asked) return undefined;
+  const { value } = relationInfo(asked.relation);
+  const object = value === 'company' ? (knowledge.company(answer)?.name ?? answer) : answer;
+  return { template: 'Answer:', statements: [{ ...asked, object }], topic, unknown: 0 };
 }
 
 /** What the slots of a sentence hold. */
@@ -132,7 +149,7 @@ class Interpretation {
       ...(person === undefined ? {} : { person }),
       ...(time === undefined ? {} : { period: time }),
     };
-    return { wording: this.#wording, statements: this.#statements, topic, unknown: this.#unknown };
+    return { template: this.#wording.template, statements: this.#statements, topic, unknown: this.#unknown };
   }
 
   #subjectOf(relation: Relation): string | undefined {
