@@ -26,3 +26,10 @@ export {
   type MarketQuestion,
   type QuestionWay,
 } from './questions.ts';
+export * from './sentiment.ts';
+export * from './conversations.ts';
+export { sayStatement } from './say.ts';
+export { abstains, conciseness, marketReward, politeness, proxyReward, rewardWeights, type MarketReward } from './reward.ts';
+export { instructionKinds, marketInstructions } from './instructions.ts';
+export type { InstructionKind, MarketInstruction, MarketInstructionOptions } from './instructions.ts';
+export * from './preferences.ts';
