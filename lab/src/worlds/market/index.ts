@@ -26,3 +26,7 @@ export {
   type MarketQuestion,
   type QuestionWay,
 } from './questions.ts';
+export { marketFiles, marketSizes } from './dataset.ts';
+export type { MarketFile, MarketSize, MarketSizeName, TestQuestion, TrainQuestion } from './dataset.ts';
+export { generalText } from './general.ts';
+export { askedInTraining } from './split.ts';
