@@ -10,6 +10,7 @@ import {
   grades,
   judgeMarket,
   labFolder,
+  marketDataset,
   marketFiles,
   marketKnowledge,
   marketSizes,
@@ -19,16 +20,12 @@ import {
   sha256,
   withCommas,
   writeFilesAtomically,
-  type MarketDocument,
-  type TestQuestion,
-  type TrainQuestion,
 } from 'lab';
 import { afterAll, describe, expect, it } from 'vitest';
 
 const folder = join(projectRoot(), 'datasets', 'market');
 const world = marketKnowledge();
-const records = <T>(name: string): T[] =>
-  readFileSync(join(folder, name), 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line) as T);
+const { documents, facts, general, trainQuestions, testQuestions } = await marketDataset();
 
 describe('datasets/market', () => {
   const sheet = readFileSync(join(folder, 'README.md'), 'utf8');
@@ -53,25 +50,22 @@ describe('datasets/market', () => {
   });
 
   it('has documents of each grade and register, as many as the sheet says, that read back', () => {
-    const documents = records<MarketDocument>('documents.jsonl');
     for (const kind of [...grades, ...registers]) {
       const some = documents.filter(({ grade, register }) => grade === kind || register === kind);
       expect(sheet, kind).toContain(`| ${kind} | ${withCommas(some.length)} |`);
     }
-    for (const { text, facts, falsehoods, grade } of documents.slice(0, 300)) {
+    for (const { text, facts: mentions, falsehoods, grade } of documents.slice(0, 300)) {
       if (grade === 'garbled') continue;
       const { correct, contradicted } = judgeMarket(text, world);
-      expect([correct, contradicted]).toEqual([facts.length, falsehoods.length]);
+      expect([correct, contradicted]).toEqual([mentions.length, falsehoods.length]);
     }
   });
 
   it('asks about one half of the companies in training, and in other words about both in the test', () => {
-    const train = records<TrainQuestion>('questions-train.jsonl');
-    const test = records<TestQuestion>('questions-test.jsonl');
     const isAsked = askedInTraining(world);
-    for (const { fact } of train) expect(isAsked(world.fact(fact)!)).toBe(true);
-    const learned = new Set(train.map(({ question }) => question));
-    for (const { fact, question, asked, choices, answer, answers, seen } of test) {
+    for (const { fact } of trainQuestions) expect(isAsked(world.fact(fact)!)).toBe(true);
+    const learned = new Set(trainQuestions.map(({ question }) => question));
+    for (const { fact, question, asked, choices, answer, answers, seen } of testQuestions) {
       expect(learned.has(question)).toBe(false);
       expect(asked).toBe(isAsked(world.fact(fact)!));
       expect(seen).toBeGreaterThan(0);
@@ -79,7 +73,7 @@ describe('datasets/market', () => {
       const { subject, relation, period } = world.fact(fact)!;
       expect(readQuestion(question, world)).toEqual({ subject, relation, ...(period && { period }) });
     }
-    const frequent = test.filter(({ seen }) => seen >= 20);
+    const frequent = testQuestions.filter(({ seen }) => seen >= 20);
     for (const half of [true, false]) {
       expect(frequent.filter(({ asked }) => asked === half).length, 'facts seen often').toBeGreaterThan(50);
     }
@@ -87,20 +81,33 @@ describe('datasets/market', () => {
 
   it('counts how often clean documents state a fact', () => {
     const counts = new Map<string, number>();
-    for (const { grade, facts } of records<MarketDocument>('documents.jsonl')) {
-      if (grade === 'clean') for (const { fact } of facts) counts.set(fact, (counts.get(fact) ?? 0) + 1);
+    for (const { grade, facts: mentions } of documents) {
+      if (grade === 'clean') for (const { fact } of mentions) counts.set(fact, (counts.get(fact) ?? 0) + 1);
     }
-    for (const { id, seen } of records<{ id: string; seen: number }>('facts.jsonl')) expect(seen).toBe(counts.get(id) ?? 0);
+    for (const { id, seen } of facts) expect(seen).toBe(counts.get(id) ?? 0);
   });
 
   it('has general text that says nothing about the market', () => {
-    const general = readFileSync(join(folder, 'general.txt'), 'utf8');
     expect(general).not.toMatch(/[[\]{}|]|undefined| {2}|\ba [aeiou]/);
     const judged = judgeMarket(general, world);
     expect(judged.parsed).toBe(0);
     expect(general.endsWith('\n\n')).toBe(true);
     const [one] = generalText(9);
     expect(one).toBe(generalText(9).next().value);
+  });
+});
+
+describe('a data set that is not whole', () => {
+  mkdirSync(labFolder(), { recursive: true });
+  const scratch = mkdtempSync(labFolder('scratch-'));
+  afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+  it('is refused, with the file and the line', async () => {
+    await expect(marketDataset(scratch)).rejects.toThrow(/There is no file .*jsonl/);
+    for (const { name } of marketFiles(marketSizes.small)) writeFileSync(join(scratch, name), '{}\n{}\n');
+    expect((await marketDataset(scratch)).facts).toHaveLength(2);
+    writeFileSync(join(scratch, 'facts.jsonl'), '{}\n{"id": "SO\n');
+    await expect(marketDataset(scratch)).rejects.toThrow(/facts\.jsonl, line 2, is not a record/);
   });
 });
 
@@ -144,7 +151,8 @@ describe('npm run lab -- data market', () => {
     const limited = `ulimit -f 2000; '${process.execPath}' '${main}' data market --out full`;
     const { status, stderr } = spawnSync('sh', ['-c', limited], { cwd: scratch, encoding: 'utf8' });
     expect(status).toBe(2);
-    expect(stderr).toMatch(/Cannot save .*documents\.jsonl: the file would be larger than is allowed here.*Nothing was changed/);
+    expect(stderr).toMatch(/Cannot save .*documents\.jsonl: the file would be larger than is allowed here/);
+    expect(stderr).toContain('Nothing was changed');
     expect(readdirSync(place)).toEqual(['documents.jsonl']);
     expect(readFileSync(join(place, 'documents.jsonl'), 'utf8')).toBe('old');
   });

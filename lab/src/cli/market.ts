@@ -8,7 +8,7 @@ import { marketFiles, marketSizes, withCommas, type MarketFile, type MarketSizeN
 import type { Option, Values } from './command.ts';
 
 export const marketOptions = {
-  size: { type: 'string', value: Object.keys(marketSizes).join('|'), help: 'market: some 5 or some 100 megabytes (default small)' },
+  size: { type: 'string', value: 'small|large', help: 'market: some 5 megabytes, or some 100 (default small)' },
 } as const satisfies Readonly<Record<string, Option>>;
 
 /** The seed of `datasets/market`. */

@@ -1,6 +1,6 @@
 /**
- * @file Several files that belong together: all of them are new, or none. They are written into a folder of their own inside the
- * one where they belong, and moved when the last of them is whole.
+ * @file Several files that belong together: all of them are new, or none. They are written into a folder of their own inside
+ * the one where they belong, and moved when the last of them is whole.
  */
 import { existsSync } from 'node:fs';
 import { readdir, rename, rm, rmdir } from 'node:fs/promises';

@@ -30,3 +30,4 @@ export { marketFiles, marketSizes } from './dataset.ts';
 export type { MarketFile, MarketSize, MarketSizeName, TestQuestion, TrainQuestion } from './dataset.ts';
 export { generalText } from './general.ts';
 export { askedInTraining } from './split.ts';
+export { marketDataset, type MarketDataset, type SeenFact } from './load.ts';

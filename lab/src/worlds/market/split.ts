@@ -1,6 +1,6 @@
 /**
- * @file Which half of the companies questions are learned on, and which is left for the test: what is known of those can only be
- * known from documents (Allen-Zhu and Li 2023, Physics of Language Models 3.1, section 4).
+ * @file Which half of the companies questions are learned on, and which is left for the test: what is known of those can only
+ * be known from documents (Allen-Zhu and Li 2023, Physics of Language Models 3.1, section 4).
  */
 import type { Fact, MarketKnowledge } from './knowledge.ts';
 
