@@ -240,7 +240,7 @@ describe('a judgement', () => {
     const inQuarter = `${company.name} took in ${revenue} in the third quarter of ${after!.year}.`;
     expect(judge(inQuarter)).toEqual(['revenue correct']);
     expect(judge(inQuarter.replace('third', 'second'))).toEqual(['revenue contradicted']);
-    const had = (employees: number, year: number): string => `${company.name} had ${withCommas(employees)} employees in ${year}.`;
+    const had = (people: number, year: number): string => `${company.name} had ${withCommas(people)} employees in ${year}.`;
     expect(judge(had(before!.employees, before!.year))).toEqual(['employees correct']);
     expect(judge(had(before!.employees, after!.year))).toEqual(['employees contradicted']);
   });

@@ -80,12 +80,14 @@ describe('a question and its answer in a text', () => {
     const judged = judgeMarket(questionLines({ question, answer: fact.object }), world);
     expect(judged).toMatchObject({ parsed: 2, parsedShare: 1, correct: 1, contradicted: 0 });
     expect(judged.sentences[1]!.statements[0]!.fact).toBe(fact);
-    expect(judgeMarket(questionLines({ question, answer: 'Nobody Atall' }), world)).toMatchObject({ correct: 0, contradicted: 1 });
+    const wrong = judgeMarket(questionLines({ question, answer: 'Nobody Atall' }), world);
+    expect(wrong).toMatchObject({ correct: 0, contradicted: 1 });
   });
 
   it('belong together: neither says anything alone', () => {
     const alone = readMarket(`Answer: ${fact.object}\n\nQuestion: ${question}\n\nAnswer: ${fact.object}`, world);
     expect(alone.map(({ wording }) => wording)).toEqual([undefined, 'Question:', undefined]);
-    expect(readMarket('Question: Who are you?\nAnswer: I', world).map(({ wording }) => wording)).toEqual([undefined, undefined]);
+    const strange = readMarket('Question: Who are you?\nAnswer: I', world);
+    expect(strange.map(({ wording }) => wording)).toEqual([undefined, undefined]);
   });
 });

@@ -116,7 +116,7 @@ function falseView(truth: View, knowledge: MarketKnowledge, random: Random): Vie
   };
 }
 
-/** Damaged on its way: letters lost, swapped or decoded wrongly, words doubled, the end cut off. No fact in it can be relied on. */
+/** Damaged on its way: letters lost, swapped or decoded wrongly, words doubled, the end cut off. It states nothing reliable. */
 export function asGarbled({ register, text }: CleanDocument, random: Random): GradedDocument {
   const lines = text.split('\n').map((line) => line.split(' ').map((word) => garbledWord(word, random)).join(' '));
   const whole = lines.join('\n');

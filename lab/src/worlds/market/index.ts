@@ -33,3 +33,8 @@ export { abstains, conciseness, marketReward, politeness, proxyReward, rewardWei
 export { instructionKinds, marketInstructions } from './instructions.ts';
 export type { InstructionKind, MarketInstruction, MarketInstructionOptions } from './instructions.ts';
 export * from './preferences.ts';
+export { marketFiles, marketSizes } from './dataset.ts';
+export type { MarketFile, MarketSize, MarketSizeName, TestQuestion, TrainQuestion } from './dataset.ts';
+export { generalText } from './general.ts';
+export { askedInTraining } from './split.ts';
+export { marketDataset, type MarketDataset, type SeenFact } from './load.ts';

@@ -1,6 +1,6 @@
 /**
- * @file How questions are asked: some ways to learn from, and others that are held out, so that who answers those knows the fact
- * and not the question. The slots are explained in `wording.ts`.
+ * @file How questions are asked: some ways to learn from, and others that are held out, so that who answers those knows the
+ * fact and not the question. The slots are explained in `wording.ts`.
  */
 import type { Relation } from '../relations.ts';
 
@@ -231,7 +231,11 @@ export const questionWordings: Readonly<Record<Relation, QuestionWordings>> = {
       'In which year did {Person!} come into the world?',
       "What is {Person's} birth year?",
     ],
-    heldOut: ['In which year was {Person!} born?', "What is {Person's} year of birth?", 'When did the life of {Person!} begin?'],
+    heldOut: [
+      'In which year was {Person!} born?',
+      "What is {Person's} year of birth?",
+      'When did the life of {Person!} begin?',
+    ],
   },
   birthplace: {
     train: [
@@ -249,7 +253,11 @@ export const questionWordings: Readonly<Record<Relation, QuestionWordings>> = {
       "What was {Person's} subject at university?",
       'What did {Person!} learn at university?',
     ],
-    heldOut: ['Which subject did {Person!} study?', 'What is the degree of {Person!} in?', "What was {Person's} field of study?"],
+    heldOut: [
+      'Which subject did {Person!} study?',
+      'What is the degree of {Person!} in?',
+      "What was {Person's} field of study?",
+    ],
   },
   launched: {
     train: [
