@@ -8,6 +8,7 @@ import {
   BPETokenizer,
   choiceProbabilities,
   CharacterTokenizer,
+  ContinuationScorer,
   exactMatch,
   generate,
   loadPretrained,
@@ -19,6 +20,7 @@ import {
   presets,
   Random,
   scoreChoices,
+  SharedPrefixCache,
   startBackend,
   tf,
   Transformer,
@@ -89,6 +91,36 @@ describe('log-likelihood', () => {
     },
   );
 
+  it.each(['gpt2', 'llama'])('%s: reads on from what the questions before had in common, and only that', async (name) => {
+    const model = models[name]!;
+    const random = new Random(7);
+    const draw = (count: number): number[] => Array.from({ length: count }, () => random.integer(tokenizer.vocabSize));
+    const [a, b, c] = [draw(20), draw(20), draw(9)];
+    const questions = [[...a, ...b], [...a, ...b, ...c], [...a, ...b], [...a, ...c], a, c, [...a, ...b], [3]];
+    // Tokens that are read anew before the ends: all but the last in common, which every row reads.
+    const anew = [39, 9, 0, 8, 0, 8, 39, 0];
+    const read: number[] = [];
+    const embed = model.embed.bind(model);
+    model.embed = (tokens, cache) => {
+      read.push(tokens.shape[1]);
+      return embed(tokens, cache);
+    };
+    const before = tf.memory().numTensors;
+    const scorer = new ContinuationScorer(model, { rows: 4 });
+    for (const [i, prompt] of questions.entries()) {
+      const continuations = [1, 4, 2].map((rest) => ({ ids: [...prompt, ...draw(rest)], from: prompt.length }));
+      read.length = 0;
+      const fast = await scorer.score(continuations);
+      expect(read).toEqual([...(anew[i]! > 0 ? [anew[i]!] : []), 4]);
+      for (const [j, one] of continuations.entries()) {
+        expect(Math.abs(fast[j]! / (await logLikelihood(model, one)) - 1), `${i} ${j}`).toBeLessThan(1e-5);
+      }
+    }
+    scorer.dispose();
+    expect(tf.memory().numTensors).toBe(before);
+    Reflect.deleteProperty(model, 'embed');
+  });
+
   it('sums to one over all next tokens', async () => {
     const model = models['llama']!;
     const continuations = Array.from({ length: tokenizer.vocabSize }, (_, id) => ({ ids: [5, 9, 40, id], from: 3 }));
@@ -117,6 +149,24 @@ describe('log-likelihood', () => {
     expect(await logLikelihoods(model, [])).toEqual([]);
   });
 
+  it('has a cache that says what it cannot do', () => {
+    const cache = new SharedPrefixCache(5);
+    const [one, two] = [1, 2].map((rows) => tf.zeros<tf.Rank.R4>([rows, 1, 3, 2]));
+    expect(() => cache.append(0, two!, two!)).toThrow(/the beginning is read by one row, got 2/);
+    cache.append(0, one!, one!);
+    cache.advance(3);
+    expect(() => cache.append(0, one!, one!)).toThrow(/6 tokens, but there is room for 5/);
+    expect(() => cache.truncate(4)).toThrow(/cannot truncate 3 tokens to 4/);
+    cache.truncate(1);
+    expect(() => cache.append(1, one!, one!)).toThrow(/layer 1 has not read the beginning/);
+    cache.branching = true;
+    expect(cache.append(0, two!, two!).k.shape).toEqual([2, 1, 4, 2]);
+    cache.advance(3);
+    expect(cache.length).toBe(1);
+    cache.dispose();
+    tf.dispose([one!, two!]);
+  });
+
   it('fills the context to the last token, and refuses one more', async () => {
     const model = models['gpt2']!;
     const ids = Array.from({ length: 66 }, (_, i) => i);
@@ -136,7 +186,7 @@ describe('multiple choice', () => {
     async (name) => {
       const model = models[name]!;
       const neutralPrompt = 'sales';
-      const fast = await scoreChoices(model, tokenizer, prompt, choices, { neutralPrompt, rows: 2 });
+      const fast = await scoreChoices(model, tokenizer, prompt, choices, { neutralPrompt });
       const plain = await scoreChoices(model, tokenizer, prompt, choices, { neutralPrompt, plain: true });
       fast.forEach((score, i) => {
         const wanted = plain[i]!;
@@ -176,7 +226,9 @@ describe('multiple choice', () => {
     const model = models['llama']!;
     const wanted = bestChoice(await scoreChoices(model, tokenizer, prompt, choices));
     const items = [0, 1, 2, 3, 4].map((answer) => ({ prompt, choices, answer }));
+    const before = tf.memory().numTensors;
     const answered = await answerChoices(model, tokenizer, items, quiet);
+    expect(tf.memory().numTensors).toBe(before);
     expect(answered.map(({ correct }) => correct)).toEqual(items.map(({ answer }) => answer === wanted));
     for (const { confidence } of answered) expect(confidence).toBeGreaterThanOrEqual(1 / choices.length);
   });

@@ -193,7 +193,12 @@ describe('FiQA', () => {
 
   it('refuses what is no JSON, and CSV that is cut off', () => {
     expect(() => parseFiQA(utf8('{"1": '), 'cut.json')).toThrow(/cut\.json is not JSON/);
-    expect(() => parseFiQA(utf8('{"sentence": "a"}\n{"sentence"'), 'cut.jsonl')).toThrow(/cut\.jsonl, line 2, is not JSON/);
+    const line = '{"sentence": "a", "target": "A", "score": 0.5}';
+    expect(() => parseFiQA(utf8(`${line}\n{"sentence"`), 'cut.jsonl')).toThrow(/^cut\.jsonl, line 2: it is not JSON/);
+    expect(parseFiQA(utf8(`${line}\n{"sentence"\n${line}`), 'cut.jsonl', skip)).toMatchObject({
+      records: [{}, {}],
+      broken: [{}],
+    });
     expect(() => parseFiQA(utf8('sentence,target\n"never closed'), 'cut.csv')).toThrow(
       /cut\.csv, line 2: a quote is not closed/,
     );

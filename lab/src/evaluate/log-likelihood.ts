@@ -39,38 +39,95 @@ export async function logLikelihood(model: Transformer, { ids, from }: Continuat
 }
 
 /**
- * The same of many texts that begin alike, at least up to the first judged token of each.
- *
- * @param rows continuations that are read at once (default 16)
+ * The same of many texts, of which what they have in common at their beginning is read once.
  */
 export async function logLikelihoods(
   model: Transformer,
   continuations: readonly Continuation[],
-  { rows = 16 }: { readonly rows?: number } = {},
+  options: ContinuationScorerOptions = {},
 ): Promise<number[]> {
-  check(model, continuations);
-  invariant(Number.isInteger(rows) && rows >= 1, `logLikelihoods: rows must be a whole number from 1 on, got ${rows}`);
-  // The last token of the shared part is read again by every row: its prediction is the first one that is judged.
-  const shared = sharedTokens(continuations) - 1;
-  const found: number[] = [];
-  if (shared < 1) {
-    for (const one of continuations) found.push(await logLikelihood(model, one));
-    return found;
+  const scorer = new ContinuationScorer(model, options);
+  try {
+    return await scorer.score(continuations);
+  } finally {
+    scorer.dispose();
   }
-  const cache = new SharedPrefixCache(model.config.contextLength);
-  return withoutDropout(model, async () => {
+}
+
+export interface ContinuationScorerOptions {
+  /** Continuations that are read at once (default 16). */
+  readonly rows?: number;
+}
+
+/** Keeps what it read: questions behind the same examples, one after the other, cost their own tokens only. */
+export class ContinuationScorer {
+  readonly #model: Transformer;
+  readonly #rows: number;
+  readonly #cache: SharedPrefixCache;
+  /** The tokens that the cache holds. */
+  #read: readonly number[] = [];
+
+  constructor(model: Transformer, { rows = 16 }: ContinuationScorerOptions = {}) {
+    invariant(Number.isInteger(rows) && rows >= 1, `logLikelihoods: rows must be a whole number from 1 on, got ${rows}`);
+    this.#model = model;
+    this.#rows = rows;
+    this.#cache = new SharedPrefixCache(model.config.contextLength);
+  }
+
+  /** @returns Σ log p of the judged tokens of each, in nats */
+  async score(continuations: readonly Continuation[]): Promise<number[]> {
+    check(this.#model, continuations);
+    // The last token in common is read by every row: its prediction is the first one that is judged.
+    const shared = Math.max(0, sharedTokens(continuations) - 1);
+    return withoutDropout(this.#model, async () => {
+      this.#readBeginning(continuations[0]?.ids.slice(0, shared) ?? []);
+      const found: number[] = [];
+      for (let first = 0; first < continuations.length; first += this.#rows) {
+        found.push(...(await this.#ends(continuations.slice(first, first + this.#rows))));
+      }
+      return found;
+    });
+  }
+
+  dispose(): void {
+    this.#cache.dispose();
+    this.#read = [];
+  }
+
+  #readBeginning(ids: readonly number[]): void {
+    const common = inCommon(this.#read, ids);
+    this.#cache.branching = false;
+    this.#cache.truncate(common);
+    this.#read = ids.slice(0, common);
+    if (common === ids.length) return;
+    tf.tidy(() => {
+      const tokens = tokensTensor(ids.slice(common), [1, ids.length - common], this.#model.config.vocabSize);
+      this.#model.transform(this.#model.embed(tokens, this.#cache), { cache: this.#cache });
+    });
+    this.#read = ids;
+  }
+
+  /** What follows the beginning, in rows that are filled up at their ends, where nothing looks at them. */
+  async #ends(batch: readonly Continuation[]): Promise<number[]> {
+    const model = this.#model;
+    const start = this.#cache.length;
+    const width = Math.max(...batch.map(({ ids }) => ids.length)) - 1 - start;
+    const inputs = batch.flatMap(({ ids }) => Array.from({ length: width }, (_, t) => ids[start + t] ?? 0));
+    this.#cache.branching = true;
+    const hidden = tf.tidy(() => {
+      const tokens = tokensTensor(inputs, [batch.length, width], model.config.vocabSize);
+      return model.transform(model.embed(tokens, this.#cache), { cache: this.#cache }); // [B, T, D]
+    });
     try {
-      const prefix = tokensTensor(continuations[0]!.ids.slice(0, shared), [1, shared], model.config.vocabSize);
-      tf.tidy(() => void model.transform(model.embed(prefix), { cache }));
-      prefix.dispose();
-      for (let first = 0; first < continuations.length; first += rows) {
-        found.push(...(await ofBatch(model, continuations.slice(first, first + rows), cache)));
+      const found: number[] = [];
+      for (const [row, { ids, from }] of batch.entries()) {
+        found.push(await judged(model, hidden, row, from - 1 - start, ids.slice(from)));
       }
       return found;
     } finally {
-      cache.dispose();
+      hidden.dispose();
     }
-  });
+  }
 }
 
 async function withoutDropout<T>(model: Transformer, body: () => Promise<T>): Promise<T> {
@@ -80,28 +137,6 @@ async function withoutDropout<T>(model: Transformer, body: () => Promise<T>): Pr
     return await body();
   } finally {
     if (wasTraining) model.train();
-  }
-}
-
-/** The rests of some texts behind the cached prefix, filled up at their ends, where nothing looks at them. */
-async function ofBatch(model: Transformer, batch: readonly Continuation[], cache: SharedPrefixCache): Promise<number[]> {
-  const start = cache.length;
-  const width = Math.max(...batch.map(({ ids }) => ids.length)) - 1 - start;
-  const inputs = batch.flatMap(({ ids }) =>
-    Array.from({ length: width }, (_, t) => (start + t < ids.length ? ids[start + t]! : 0)),
-  );
-  const hidden = tf.tidy(() => {
-    const tokens = tokensTensor(inputs, [batch.length, width], model.config.vocabSize);
-    return model.transform(model.embed(tokens, cache), { cache }); // [B, T, D]
-  });
-  try {
-    const found: number[] = [];
-    for (const [row, { ids, from }] of batch.entries()) {
-      found.push(await judged(model, hidden, row, from - 1 - start, ids.slice(from)));
-    }
-    return found;
-  } finally {
-    hidden.dispose();
   }
 }
 
@@ -143,14 +178,14 @@ function logSoftmaxAt(logits: ArrayLike<number>, target: number): number {
 
 /** How many tokens all have in common at the beginning, before anything is judged. */
 function sharedTokens(continuations: readonly Continuation[]): number {
-  const [first, ...others] = continuations;
-  if (!first) return 0;
-  let shared = Math.min(...continuations.map(({ from }) => from));
-  for (const { ids } of others) {
-    const differs = first.ids.findIndex((id, i) => i < shared && id !== ids[i]);
-    if (differs >= 0) shared = differs;
-  }
-  return shared;
+  const first = continuations[0]?.ids ?? [];
+  return continuations.reduce((shared, { ids, from }) => Math.min(shared, from, inCommon(first, ids)), first.length);
+}
+
+/** How many tokens two texts have in common at their beginnings. */
+function inCommon(a: readonly number[], b: readonly number[]): number {
+  const differs = a.findIndex((id, i) => id !== b[i]);
+  return differs < 0 ? a.length : differs;
 }
 
 function check(model: Transformer, continuations: readonly Continuation[]): void {

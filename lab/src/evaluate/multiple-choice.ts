@@ -7,7 +7,7 @@
 import { interruptible, invariant, LabError, Progress } from '../base/index.ts';
 import type { Transformer } from '../model/index.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
-import { logLikelihood, logLikelihoods } from './log-likelihood.ts';
+import { ContinuationScorer, logLikelihood, logLikelihoods } from './log-likelihood.ts';
 
 /**
  * What is compared: log p(choice | prompt), the same by token or by byte of the choice, or minus
@@ -30,8 +30,8 @@ export interface ChoiceScore {
 export interface ScoreChoicesOptions {
   /** What stands before a choice when nothing was asked, for 'unconditional': `Answer:` for instance. */
   readonly neutralPrompt?: string;
-  /** Choices that are read at once (default 16). */
-  readonly rows?: number;
+  /** Reads for several questions, and keeps what they have in common; one for this question alone unless told. */
+  readonly scorer?: ContinuationScorer;
   /** Read every choice behind the whole prompt by itself (default false): the plain path, slower, the same numbers. */
   readonly plain?: boolean;
 }
@@ -53,8 +53,9 @@ export async function scoreChoices(
   if (choices.length === 0 || choices.includes('')) throw new LabError('A question needs choices, none of them empty.');
   const { neutralPrompt } = options;
   const given = await likelihoodsAfter(model, tokenizer, prompt, choices, options);
+  const { plain = false } = options;
   const neutral =
-    neutralPrompt === undefined ? undefined : await likelihoodsAfter(model, tokenizer, neutralPrompt, choices, options);
+    neutralPrompt === undefined ? undefined : await likelihoodsAfter(model, tokenizer, neutralPrompt, choices, { plain });
   return choices.map((choice, i) => ({
     choice,
     logLikelihood: given[i]!.sum,
@@ -69,7 +70,7 @@ async function likelihoodsAfter(
   tokenizer: Tokenizer,
   prompt: string,
   choices: readonly string[],
-  { rows, plain = false }: ScoreChoicesOptions,
+  { scorer, plain = false }: ScoreChoicesOptions,
 ): Promise<{ readonly sum: number; readonly tokens: number }[]> {
   const start = tokenizer.encode(prompt);
   if (start.length === 0) throw new LabError('The prompt is empty: a choice needs at least one token before it.');
@@ -82,7 +83,7 @@ async function likelihoodsAfter(
   });
   const sums: number[] = [];
   if (plain) for (const one of continuations) sums.push(await logLikelihood(model, one));
-  else sums.push(...(await logLikelihoods(model, continuations, rows === undefined ? {} : { rows })));
+  else sums.push(...(await (scorer ? scorer.score(continuations) : logLikelihoods(model, continuations))));
   return continuations.map(({ ids, from }, i) => ({ sum: sums[i]!, tokens: ids.length - from }));
 }
 
@@ -141,10 +142,12 @@ export async function answerChoices(
   const { normalization = 'sum', quiet = false } = options;
   const progress = new Progress({ total: items.length, label: 'choosing', unit: 'questions', quiet });
   const answered: AnsweredChoice[] = [];
+  const scorer = options.scorer ?? new ContinuationScorer(model);
+  const asking = { ...options, scorer };
   await interruptible(async (signal) => {
     for (const [index, item] of items.entries()) {
       invariant(item.answer in item.choices, `answerChoices: question ${index} has no choice ${item.answer}`);
-      const scores = await scoreChoices(model, tokenizer, item.prompt, item.choices, options).catch((error: unknown) => {
+      const scores = await scoreChoices(model, tokenizer, item.prompt, item.choices, asking).catch((error: unknown) => {
         if (error instanceof LabError) throw new LabError(`Question ${index + 1}: ${error.message}`, { cause: error });
         throw error;
       });
@@ -155,6 +158,8 @@ export async function answerChoices(
       await signal.breathe();
       if (signal.stopped) throw new LabError('Interrupted before all questions were answered.');
     }
+  }).finally(() => {
+    if (!options.scorer) scorer.dispose();
   });
   progress.done();
   return answered;

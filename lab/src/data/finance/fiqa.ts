@@ -48,12 +48,21 @@ function fromJSON(text: string, name: string): Places {
   // Lines of JSON: the first is whole by itself, and another follows.
   if (lines.length > 1 && /^\{.*\}$/.test(lines[0]!.trim())) {
     const filled = lines.map((line, i) => [`line ${i + 1}`, line] as const).filter(([, line]) => line.trim() !== '');
-    return filled.map(([place, line]) => [place, parseJSON(line, `${name}, ${place},`)]);
+    return filled.map(([place, line]) => [place, parsedLine(line)]);
   }
   const whole = parseJSON(text, name);
   if (Array.isArray(whole)) return whole.map((entry: unknown, i) => [`entry ${i + 1}`, entry]);
   if (isEntry(whole) && typeof whole['sentence'] === 'string') return [['entry 1', whole]];
   return Object.entries(whole as Entry).map(([id, entry]) => [`entry ${JSON.stringify(id)}`, entry]);
+}
+
+/** undefined when it is no JSON: this line alone is broken. */
+function parsedLine(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
+  }
 }
 
 function fromCSV(text: string, name: string): Places {
@@ -65,7 +74,7 @@ function fromCSV(text: string, name: string): Places {
 }
 
 function fiqaRecords(entry: unknown, posts: boolean, cuts: FiQAOptions['cuts']): SentimentRecord[] {
-  if (!isEntry(entry)) throw new RecordError('it is not an object');
+  if (!isEntry(entry)) throw new RecordError(entry === undefined ? 'it is not JSON' : 'it is not an object');
   const sentence = textField(entry, 'sentence').trim();
   checkCharacters(sentence);
   const kind = entry['format'] ?? entry['type'];
