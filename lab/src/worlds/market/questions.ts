@@ -6,7 +6,7 @@ import type { Random } from '../../base/index.ts';
 import { untruths } from './falsify.ts';
 import type { Fact, MarketKnowledge, Statement } from './knowledge.ts';
 import { relationNames, type Relation } from './relations.ts';
-import { compileWording, periodText, readPeriod, type Wording } from './wording.ts';
+import { compileWording, periodText, readPeriod, withMark, withoutMark, type Wording } from './wording.ts';
 import { questionWordings } from './wordings/questions.ts';
 
 /** train: ways of asking to learn from; held out: others, of the same. */
@@ -57,8 +57,7 @@ export function questionText(fact: Fact, knowledge: MarketKnowledge, way: Questi
     .map((token) => {
       if (token.type === 'text') return token.text;
       if (token.type === 'period') return periodText(fact.period!);
-      if (token.type === 'subject' && token.possessive) return name + (name.endsWith('s') ? "'" : "'s");
-      return name;
+      return withMark(name, token.type === 'subject' && token.possessive);
     })
     .join('');
 }
@@ -103,7 +102,7 @@ function asked(relation: Relation, { tokens }: Wording, said: readonly string[],
   let period: string | undefined;
   for (const [i, token] of tokens.filter(({ type }) => type !== 'text').entries()) {
     if (token.type === 'period') period = readPeriod(said[i]!);
-    else subject = token.type === 'subject' && token.possessive ? said[i]!.replace(/'s?$/, '') : said[i]!;
+    else subject = withoutMark(said[i]!);
   }
   return { subject: knowledge.company(subject)?.name ?? subject, relation, ...(period === undefined ? {} : { period }) };
 }

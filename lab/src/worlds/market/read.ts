@@ -8,13 +8,10 @@ import { allWordings } from './catalog.ts';
 import type { MarketKnowledge, Statement } from './knowledge.ts';
 import { relationInfo, type Relation } from './relations.ts';
 import { readQuestion, type Asked } from './questions.ts';
-import { readPeriod, yearBefore, type SubjectToken, type Wording } from './wording.ts';
+import { readPeriod, withoutMark, yearBefore, type SubjectToken, type Topic, type Wording } from './wording.ts';
 
-/** Who and what a pronoun stands for. */
-export interface Topic {
-  readonly company?: string;
-  readonly person?: string;
-  readonly period?: string;
+/** What a reader keeps in mind. */
+interface Memory extends Topic {
   /** What was asked in the line before. */
   readonly asked?: Asked;
 }
@@ -43,7 +40,7 @@ export interface ReadSentence {
 interface Reading {
   readonly template: string;
   readonly statements: readonly ReadStatement[];
-  readonly topic: Topic;
+  readonly topic: Memory;
   /** Names in it that nobody has who could be meant. */
   readonly unknown: number;
 }
@@ -51,7 +48,7 @@ interface Reading {
 /** Reads a text of one or more documents; an empty line ends a document, and with it whom pronouns stand for. */
 export function readMarket(text: string, knowledge: MarketKnowledge): readonly ReadSentence[] {
   const sentences: ReadSentence[] = [];
-  let topic: Topic = {};
+  let topic: Memory = {};
   for (const { start, end } of sentenceSpans(text)) {
     if (start > 1 && text.startsWith('\n\n', start - 2)) topic = {};
     const sentence = text.slice(start, end);
@@ -75,7 +72,7 @@ export function sentenceSpans(text: string): readonly { readonly start: number; 
 }
 
 /** The readings of a sentence that leave the fewest names unknown. */
-function bestReadings(sentence: string, knowledge: MarketKnowledge, topic: Topic): readonly Reading[] {
+function bestReadings(sentence: string, knowledge: MarketKnowledge, topic: Memory): readonly Reading[] {
   const dialogue = readDialogue(sentence, knowledge, topic);
   if (dialogue) return [dialogue];
   const found: Reading[] = [];
@@ -92,7 +89,7 @@ function bestReadings(sentence: string, knowledge: MarketKnowledge, topic: Topic
 }
 
 /** A question states nothing; an answer states what was asked for. */
-function readDialogue(line: string, knowledge: MarketKnowledge, { asked, ...topic }: Topic): Reading | undefined {
+function readDialogue(line: string, knowledge: MarketKnowledge, { asked, ...topic }: Memory): Reading | undefined {
   const [, question] = /^Question: (.+)$/.exec(line) ?? [];
   const found = question === undefined ? undefined : readQuestion(question, knowledge);
   if (found) return { template: 'Question:', statements: [], topic: { ...topic, asked: found }, unknown: 0 };
@@ -157,8 +154,8 @@ class Interpretation {
     return subject === 'company' ? this.#company : subject === 'person' ? this.#person : this.#product;
   }
 
-  #hear({ kind, possessive }: SubjectToken, said: string): void {
-    const name = possessive ? said.replace(/'s?$/, '') : said;
+  #hear({ kind }: SubjectToken, said: string): void {
+    const name = withoutMark(said);
     const isPronoun = /^(its?|the company)$/i.test(name);
     if (kind === 'company') this.#company = isPronoun ? this.#topic.company : this.#nameOfCompany(name);
     else if (kind === 'product') this.#product = this.#checked(name, this.#knowledge.product(name) !== undefined);

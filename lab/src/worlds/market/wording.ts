@@ -53,7 +53,14 @@ export interface Wording {
   readonly landmark: string;
 }
 
-const name = String.raw`[A-Z][a-z]+(?: [A-Z][a-z]+){0,2}`;
+/** Whom and which time a text spoke of last: what pronouns and `that year` stand for. */
+export interface Topic {
+  readonly company?: string;
+  readonly person?: string;
+  readonly period?: string;
+}
+
+const anyName = String.raw`[A-Z][a-z]+(?: [A-Z][a-z]+){0,2}`;
 
 /** The quarters of a year in words. */
 export const quarterNames = ['first', 'second', 'third', 'fourth'] as const;
@@ -80,6 +87,17 @@ const periodPatterns: Readonly<Record<PeriodToken['kind'], string>> = {
   period: String.raw`\d{4}|the (?:${quarterNames.join('|')}) quarter of \d{4}`,
   thatYear: '[Tt]hat year',
 };
+
+/** The name, or whose something is: Valdora's, Valdora Systems'. */
+export function withMark(name: string, possessive: boolean): string {
+  if (!possessive) return name;
+  return name + (name.endsWith('s') ? "'" : "'s");
+}
+
+/** The way back. */
+export function withoutMark(said: string): string {
+  return said.replace(/'s?$/, '');
+}
 
 /** @throws RangeError when a slot is not one of those above, or does not fit with the others. */
 export function compileWording(template: string): Wording {
@@ -131,10 +149,10 @@ function patternOf(token: Exclude<WordingToken, { type: 'text' }>): string {
   if (token.type === 'period') return periodPatterns[token.kind];
   const { kind, style, possessive } = token;
   if (style === 'ticker') return valueForms.ticker['cash']!.pattern;
-  if (style === 'name') return name;
+  if (style === 'name') return anyName;
   if (kind === 'product') return '[A-Z][a-z]+';
-  if (kind === 'company') return possessive ? `[Ii]ts|[Tt]he [Cc]ompany's|${name}'s?` : `It|[Tt]he [Cc]ompany|${name}`;
-  return possessive ? `His|Her|${name}'s?` : `He|She|${name}`;
+  if (kind === 'company') return possessive ? `[Ii]ts|[Tt]he [Cc]ompany's|${anyName}'s?` : `It|[Tt]he [Cc]ompany|${anyName}`;
+  return possessive ? `His|Her|${anyName}'s?` : `He|She|${anyName}`;
 }
 
 function escaped(literal: string): string {

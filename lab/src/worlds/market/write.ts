@@ -4,8 +4,15 @@
 import type { Random } from '../../base/index.ts';
 import type { Company, Person, Product, Statement } from './knowledge.ts';
 import { relationInfo, type Relation } from './relations.ts';
-import type { Topic } from './read.ts';
-import { periodText, yearBefore, type SubjectToken, type ValueToken, type Wording } from './wording.ts';
+import {
+  periodText,
+  withMark,
+  yearBefore,
+  type SubjectToken,
+  type Topic,
+  type ValueToken,
+  type Wording,
+} from './wording.ts';
 
 /** What a writer holds true: the objects that somebody has by a relation at a time. */
 export type View = (subject: string, relation: Relation, period?: string) => readonly string[];
@@ -80,21 +87,22 @@ export class Writer {
     if (style === 'ticker') return `$${ticker}`;
     if (style === 'free' && this.#topic.company === name && this.#alone.company) {
       const way = this.#random.integer(8);
-      if (way === 0) return `${atStart ? 'The' : 'the'} company${possessive ? "'s" : ''}`;
-      if (way === 1 && (atStart || possessive)) return ofWhom(atStart ? 'It' : 'it', possessive, 'ts');
+      if (way === 0) return withMark(atStart ? 'The company' : 'the company', possessive);
+      if (way === 1 && possessive) return atStart ? 'Its' : 'its';
+      if (way === 1 && atStart) return 'It';
     }
     // The full name introduces, mostly; afterwards it is the exception.
     const usesFull = this.#introduced.has(name) ? this.#random.integer(3) === 0 : this.#random.integer(4) > 0;
-    return ofWhom(usesFull ? name : short, possessive);
+    return withMark(usesFull ? name : short, possessive);
   }
 
   #referToPerson({ style, possessive }: SubjectToken, { name, woman }: Person, atStart: boolean): string {
     if (style === 'free' && this.#topic.person === name && this.#alone.person) {
       const way = this.#random.integer(5);
-      if (way <= 1) return ofWhom(name.split(' ')[1]!, possessive);
+      if (way <= 1) return withMark(name.split(' ')[1]!, possessive);
       if (way === 2 && atStart) return possessive ? (woman ? 'Her' : 'His') : woman ? 'She' : 'He';
     }
-    return ofWhom(name, possessive);
+    return withMark(name, possessive);
   }
 }
 
@@ -107,13 +115,6 @@ function timeOf(statements: readonly Statement[]): string | undefined {
 function isDated(relation: Relation): boolean {
   const { many, period } = relationInfo(relation);
   return many === true && period !== 'none';
-}
-
-/** `it` and `its`; otherwise with an apostrophe. */
-function ofWhom(name: string, possessive: boolean, ending?: string): string {
-  if (!possessive) return name;
-  if (ending !== undefined) return name.slice(0, 1) + ending;
-  return name + (name.endsWith('s') ? "'" : "'s");
 }
 
 /** One attempt at a sentence. */
