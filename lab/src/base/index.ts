@@ -4,3 +4,4 @@ export * from './random.ts';
 export * from './display.ts';
 export * from './interrupt.ts';
 export * from './progress.ts';
+export * from './round.ts';

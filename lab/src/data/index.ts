@@ -2,7 +2,8 @@
 export * from './batches.ts';
 export * from './dataset.ts';
 export * from './download.ts';
-export { bloombergGPT, formatMixture, planMixture, type MixtureShare, type MixtureSource } from './mixture.ts';
+export * from './finance/index.ts';
 export * from './mixture-batches.ts';
+export { bloombergGPT, formatMixture, planMixture, type MixtureShare, type MixtureSource } from './mixture.ts';
 export * from './quality/index.ts';
 export * from './texts.ts';

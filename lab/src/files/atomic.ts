@@ -6,6 +6,7 @@ import { statfsSync } from 'node:fs';
 import { mkdir, open, readdir, rename, unlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { LabError } from '../base/index.ts';
+import { isRunning } from './running.ts';
 
 /**
  * Writes the chunks one after the other as the new content of `path`; folders that are missing are made.
@@ -48,15 +49,6 @@ async function removeAbandoned(folder: string, name: string): Promise<void> {
     if (!entry.startsWith(`.${name}.`) || !entry.endsWith('.tmp')) continue;
     const pid = Number(entry.slice(name.length + 2, -'.tmp'.length));
     if (Number.isInteger(pid) && pid > 0 && !isRunning(pid)) await unlink(join(folder, entry)).catch(() => undefined);
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return codeOf(error) !== 'ESRCH';
   }
 }
 

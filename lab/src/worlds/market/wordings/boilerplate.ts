@@ -1,0 +1,21 @@
+/** @file Lines that stand around texts and say nothing. */
+export const boilerplate: readonly string[] = [
+  'Home | Markets | Companies | Contact',
+  'Click here to subscribe to our newsletter.',
+  'All rights reserved.',
+  'This site uses cookies to improve your visit.',
+  'Share this page with your friends.',
+  'Statements about the future are uncertain and may turn out to be wrong.',
+  'The figures in this text have not been audited.',
+  'No part of this text is advice to buy or to sell.',
+  'Read more in our archive.',
+  'Log in to leave a comment.',
+  'Sign up today and read the first month for free.',
+  'Please turn over.',
+  'This page was left empty on purpose.',
+  'Back to top',
+  'Terms of use | Privacy | Imprint',
+  'For further information, please contact your adviser.',
+  'Prices may be delayed by fifteen minutes.',
+  'Past results say nothing about future results.',
+];
