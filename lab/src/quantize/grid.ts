@@ -12,10 +12,13 @@ export interface GridOptions {
   readonly symmetric?: boolean;
   /**
    * 'range' (default): no weight is cut off. 'mse': the share of the range, from 1 down to 0.21, that leaves the least
-   * Σ|error|^2.4, as a few outliers are cheaper to cut off than to reach.
+   * Σ|error|^2.4, as a few outliers are cheaper to cut off than to reach. Or a way of your own to fit a grid.
    */
-  readonly search?: 'range' | 'mse';
+  readonly search?: 'range' | 'mse' | GridSearch;
 }
+
+/** Fits a grid to the weights that share it. */
+export type GridSearch = (weights: ArrayLike<number>, options: GridOptions) => WeightGrid;
 
 /** Code c stands for scale · (c − zero). */
 export interface WeightGrid {
@@ -45,6 +48,7 @@ export function roundHalfToEven(x: number): number {
 export function fitGrid(weights: ArrayLike<number>, options: GridOptions): WeightGrid {
   const { bits, symmetric = false, search = 'range' } = options;
   invariant(BIT_WIDTHS.includes(bits), () => `fitGrid: bits must be one of ${BIT_WIDTHS.join(', ')}, got ${bits}`);
+  if (typeof search === 'function') return search(weights, options);
   const [low, high] = rangeOf(weights, symmetric);
   const whole = gridOf(low, high, bits, symmetric);
   if (search === 'range') return whole;
