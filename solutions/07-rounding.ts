@@ -41,7 +41,7 @@ export function fitGrid(weights: Float32Array, bits: number): { bits: number; sc
 }
 
 /** The code of each weight, 0 … 2^bits - 1; a weight beyond the grid gets the first or the last. */
-export function encode(weights: Float32Array, grid: { bits: number; scale: number; zero: number }): Uint8Array {
+export function encodeWeights(weights: Float32Array, grid: { bits: number; scale: number; zero: number }): Uint8Array {
   const mostCode = 2 ** grid.bits - 1;
   return Uint8Array.from(weights, (weight) => {
     const code = roundHalfToEven(weight / grid.scale) + grid.zero;
@@ -50,7 +50,7 @@ export function encode(weights: Float32Array, grid: { bits: number; scale: numbe
 }
 
 /** What the codes stand for. */
-export function decode(codes: Uint8Array, grid: { bits: number; scale: number; zero: number }): Float32Array {
+export function decodeWeights(codes: Uint8Array, grid: { bits: number; scale: number; zero: number }): Float32Array {
   return Float32Array.from(codes, (code) => grid.scale * (code - grid.zero));
 }
 // #endregion
@@ -75,7 +75,7 @@ export function quantizeGroups(
   for (let group = 0; group < groups; group++) {
     const members = weights.subarray(group * groupSize, (group + 1) * groupSize);
     const grid = fitGrid(members, bits);
-    codes.set(encode(members, grid), group * groupSize);
+    codes.set(encodeWeights(members, grid), group * groupSize);
     scales[group] = grid.scale;
     zeros[group] = grid.zero;
   }
@@ -112,7 +112,7 @@ export function predictedSignalToNoise(weights: Float32Array, scale: number): nu
  */
 export function searchClip(weights: Float32Array, bits: number, shares: number[]): { share: number; error: number } {
   const mostCode = 2 ** (bits - 1) - 1;
-  const { scale: whole } = absmax(weights, bits);
+  const whole = absmax(weights, bits).scale;
   let best = { share: 1, error: Infinity };
   for (const share of shares) {
     const scale = share * whole;

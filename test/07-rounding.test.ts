@@ -7,8 +7,8 @@ import { describe, it } from 'vitest';
 import { expectClose, Random, type Hints } from 'lab';
 import {
   absmax,
-  decode,
-  encode,
+  decodeWeights,
+  encodeWeights,
   fitGrid,
   pack,
   packedLinear,
@@ -251,7 +251,7 @@ describe('7.2 zero point', () => {
     const { bits, scale, zero } = grid;
     const most = 2 ** bits - 1;
     const codesBy = (code: (w: number) => number) => () => Array.from(weights, code);
-    await expectClose(encode(weights, grid), codesBy((w) => clamp(even(w / scale) + zero, 0, most))(), {
+    await expectClose(encodeWeights(weights, grid), codesBy((w) => clamp(even(w / scale) + zero, 0, most))(), {
       what: 'the codes',
       hints: lookalikes({
         'not-clamped': [
@@ -285,7 +285,7 @@ describe('7.2 zero point', () => {
     const { bits, scale, zero } = grid;
     const codes = Uint8Array.from({ length: 2 ** bits }, (_, code) => code);
     const valuesBy = (value: (code: number) => number) => () => Array.from(codes, value);
-    await expectClose(decode(codes, grid), valuesBy((code) => scale * (code - zero))(), {
+    await expectClose(decodeWeights(codes, grid), valuesBy((code) => scale * (code - zero))(), {
       what: 'the values of all codes',
       tolerance: 1e-5,
       hints: lookalikes({

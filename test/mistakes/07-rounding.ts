@@ -219,31 +219,33 @@ export default {
       'zero-not-whole': { fitGrid: fitWith({ zero: (low, scale) => Math.abs(low) / scale }) },
       'zero-as-weight': { fitGrid: fitWith({ zero: (low) => low }) },
       'zeros-are-nan': { fitGrid: fitWith({ guard: false }) },
-      'not-clamped': { encode: encodeWith((w, { scale, zero }) => toEven(w / scale) + zero) },
+      'not-clamped': { encodeWeights: encodeWith((w, { scale, zero }) => toEven(w / scale) + zero) },
       'wrapped-around': {
-        encode: encodeWith(
+        encodeWeights: encodeWith(
           (w, { scale, zero }) => toEven(w / scale) + zero,
           (codes) => Uint8Array.from(codes),
         ),
       },
-      'clamped-before-the-zero': { encode: encodeWith((w, { scale, zero }, most) => between(toEven(w / scale), most) + zero) },
-      'zero-left-out': { encode: encodeWith((w, { scale }, most) => between(toEven(w / scale), most)) },
-      truncates: { encode: encodeWith((w, { scale, zero }, most) => between(~~(w / scale) + zero, most)) },
-      'rounds-down': { encode: encodeWith((w, { scale, zero }, most) => between(Math.floor(w / scale + zero), most)) },
-      'zero-added': { decode: decodeWith((code, { scale, zero }) => scale * (code + zero)) },
-      'zero-after-the-scale': { decode: decodeWith((code, { scale, zero }) => scale * code - zero) },
+      'clamped-before-the-zero': {
+        encodeWeights: encodeWith((w, { scale, zero }, most) => between(toEven(w / scale), most) + zero),
+      },
+      'zero-left-out': { encodeWeights: encodeWith((w, { scale }, most) => between(toEven(w / scale), most)) },
+      truncates: { encodeWeights: encodeWith((w, { scale, zero }, most) => between(~~(w / scale) + zero, most)) },
+      'rounds-down': { encodeWeights: encodeWith((w, { scale, zero }, most) => between(Math.floor(w / scale + zero), most)) },
+      'zero-added': { decodeWeights: decodeWith((code, { scale, zero }) => scale * (code + zero)) },
+      'zero-after-the-scale': { decodeWeights: decodeWith((code, { scale, zero }) => scale * code - zero) },
     },
     right: [
       {
         fitGrid: fitWith({}),
-        encode: encodeWith((w, { scale, zero }, most) => between(toEven(w / scale) + zero, most)),
-        decode: decodeWith((code, { scale, zero }) => scale * code - scale * zero),
+        encodeWeights: encodeWith((w, { scale, zero }, most) => between(toEven(w / scale) + zero, most)),
+        decodeWeights: decodeWith((code, { scale, zero }) => scale * code - scale * zero),
       },
       {
         // Halves do not matter here: Math.round will do.
         fitGrid: fitWith({ zero: (low, scale) => Math.round(-low / scale) }),
-        encode: encodeWith((w, { scale, zero }, most) => Math.max(0, Math.min(most, zero + Math.round(w / scale)))),
-        decode: decodeWith((code, { scale, zero }) => (code - zero) / (1 / scale)),
+        encodeWeights: encodeWith((w, { scale, zero }, most) => Math.max(0, Math.min(most, zero + Math.round(w / scale)))),
+        decodeWeights: decodeWith((code, { scale, zero }) => (code - zero) / (1 / scale)),
       },
     ],
   },

@@ -31,7 +31,7 @@ function signalToNoise(weights: Float32Array, rounded: Float32Array): number {
 
 function searchClip(weights: Float32Array, bits: number, shares: readonly number[]): { share: number; error: number } {
   const most = 2 ** (bits - 1) - 1;
-  const { scale: whole } = absmax(weights, bits);
+  const whole = absmax(weights, bits).scale;
   const tried = shares.map((share) => {
     const scale = share * whole;
     const rest = weights.map((w) => w - scale * Math.max(-most, Math.min(most, roundHalfToEven(w / scale))));
@@ -103,13 +103,14 @@ export const chapter: Chapter = {
     {
       id: '7.2',
       title: 'zero point',
-      names: ['fitGrid', 'encode', 'decode'],
+      names: ['fitGrid', 'encodeWeights', 'decodeWeights'],
       difficulty: 2,
       minutes: 20,
       library: {
         fitGrid: ((weights, bits) => fitGrid(weights, { bits: bits as BitWidth })) satisfies FitGrid,
-        encode: (weights: Float32Array, grid: WeightGrid) => Uint8Array.from(weights, (weight) => encodeWeight(weight, grid)),
-        decode: (codes: Uint8Array, grid: WeightGrid) => Float32Array.from(codes, (code) => decodeWeight(code, grid)),
+        encodeWeights: (weights: Float32Array, grid: WeightGrid) =>
+          Uint8Array.from(weights, (weight) => encodeWeight(weight, grid)),
+        decodeWeights: (codes: Uint8Array, grid: WeightGrid) => Float32Array.from(codes, (code) => decodeWeight(code, grid)),
       },
       room: "the quantizer's grid",
       plug: plugGrid,
