@@ -494,7 +494,7 @@ describe('7.5 clipping', () => {
     ['normal weights, 3 bits', normals(752, 300, 7), 3],
     ['normal weights, 2 bits', normals(753, 300, 5), 2],
     [
-      'evenly spread weights, 4 bits: nothing is cut off',
+      'evenly spread weights, 4 bits',
       Float32Array.from({ length: 201 }, (_, i) => Math.sin(i) + (i - 100) / 3),
       4,
     ],

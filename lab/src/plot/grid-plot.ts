@@ -11,7 +11,7 @@ export interface GridPlotOptions {
   /** What the weights are: `weight`. */
   readonly x?: string;
   readonly bins?: number;
-  /** From where to where; all the weights unless told. Values of grids beyond it are left out. */
+  /** From where to where; all weights and grids unless told. What lies beyond is left out. */
   readonly range?: readonly [number, number];
 }
 
@@ -31,7 +31,7 @@ export function gridPlot(
 ): Figure {
   const names = Object.keys(grids);
   invariant(weights.length > 0 && names.length > 0, 'gridPlot: there must be a weight and a grid');
-  const [low, high] = range ?? rangeOf(weights);
+  const [low, high] = range ?? rangeOf([weights, ...Object.values(grids)]);
   const [bars] = histogram({ weights }, { bins, range: [low, high] }).data;
   const inner = ABOVE + GAP + ROW * names.length;
   const rows = names.map((name, i): ScatterTrace => {
@@ -72,8 +72,10 @@ export function gridPlot(
   };
 }
 
-function rangeOf(weights: ArrayLike<number>): [low: number, high: number] {
+function rangeOf(all: readonly ArrayLike<number>[]): [low: number, high: number] {
   let [low, high] = [Infinity, -Infinity];
-  for (let i = 0; i < weights.length; i++) [low, high] = [Math.min(low, weights[i]!), Math.max(high, weights[i]!)];
+  for (const values of all) {
+    for (let i = 0; i < values.length; i++) [low, high] = [Math.min(low, values[i]!), Math.max(high, values[i]!)];
+  }
   return low < high ? [low, high] : [low - 0.5, high + 0.5];
 }
