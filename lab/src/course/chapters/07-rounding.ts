@@ -40,17 +40,21 @@ function searchClip(weights: Float32Array, bits: number, shares: readonly number
   return tried.reduce((best, one) => (one.error < best.error ? one : best));
 }
 
-/** All codes as one row of bits, through a number of any length. */
+/** Bit by bit. */
 function pack(codes: Uint8Array, bits: number): Uint32Array {
-  const row = codes.reduceRight((sum, code) => (sum << BigInt(bits)) | BigInt(code), 0n);
-  return Uint32Array.from({ length: Math.ceil((codes.length * bits) / 32) }, (_, word) =>
-    Number(BigInt.asUintN(32, row >> BigInt(32 * word))),
-  );
+  const words = new Uint32Array(Math.ceil((codes.length * bits) / 32));
+  for (let at = 0; at < codes.length * bits; at++) {
+    words[at >>> 5]! |= ((codes[Math.floor(at / bits)]! >>> (at % bits)) & 1) << (at & 31);
+  }
+  return words;
 }
 
 function unpack(words: Uint32Array, bits: number, count: number): Uint8Array {
-  const row = words.reduceRight((sum, word) => (sum << 32n) | BigInt(word), 0n);
-  return Uint8Array.from({ length: count }, (_, i) => Number(BigInt.asUintN(bits, row >> BigInt(bits * i))));
+  const codes = new Uint8Array(count);
+  for (let at = 0; at < count * bits; at++) {
+    codes[Math.floor(at / bits)]! |= ((words[at >>> 5]! >>> (at & 31)) & 1) << (at % bits);
+  }
+  return codes;
 }
 
 interface PackedLayer extends MatrixShape {
