@@ -163,7 +163,7 @@ function ownModel(name: string): Transformer {
 const saves: readonly (readonly [string, Omit<QuantizeModelOptions, 'method'>, SaveGPTQOptions])[] = [
   ['gpt2', { bits: 4, groupSize: 16, actOrder: true }, { checkpointFormat: 'gptq' }],
   ['gpt2', { bits: 3, groupSize: 32 }, { checkpointFormat: 'gptq_v2' }],
-  ['llama', { bits: 2, groupSize: 8, actOrder: true }, { checkpointFormat: 'gptq' }],
+  ['llama', { bits: 2, groupSize: 16, actOrder: true }, { checkpointFormat: 'gptq' }],
   ['llama', { bits: 8, groupSize: 'row', symmetric: true }, { checkpointFormat: 'gptq_v2' }],
   ['qwen2', { bits: 4, groupSize: 'row' }, {}],
 ];
