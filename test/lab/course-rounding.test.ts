@@ -58,6 +58,13 @@ describe('the grid of exercise 7.2', () => {
     model.dispose();
   });
 
+  it('has scales that a checkpoint can hold, where they are asked for', () => {
+    const options = { bits: 4, groupSize: 16, scales: 'float16' } as const;
+    const own = roundToNearest(weights, shape, { ...options, ...plugged().quantize });
+    expect(own.scales).toEqual(roundToNearest(weights, shape, options).scales);
+    expect(own.scales).not.toEqual(roundToNearest(weights, shape, { ...options, scales: 'float32' }).scales);
+  });
+
   it('may be any other: what it gives is what is used', () => {
     const search = (some: ArrayLike<number>, { bits }: { bits: BitWidth }) => ({ bits, scale: some.length, zero: 1 });
     const { scales, zeros } = roundToNearest(weights, shape, { bits: 4, groupSize: 32, search });

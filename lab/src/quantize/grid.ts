@@ -51,7 +51,10 @@ export function roundHalfToEven(x: number): number {
 export function fitGrid(weights: ArrayLike<number>, options: GridOptions): WeightGrid {
   const { bits, search = 'range' } = options;
   invariant(BIT_WIDTHS.includes(bits), () => `fitGrid: bits must be one of ${BIT_WIDTHS.join(', ')}, got ${bits}`);
-  if (typeof search === 'function') return search(weights, options);
+  if (typeof search === 'function') {
+    const own = search(weights, options);
+    return options.scales === 'float16' ? { ...own, scale: nearestHalf(own.scale) || own.scale } : own;
+  }
   const [low, high] = rangeOf(weights, options.symmetric ?? false);
   const whole = gridOf(low, high, options);
   if (search === 'range') return whole;
