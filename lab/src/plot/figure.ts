@@ -24,7 +24,7 @@ export interface ScatterTrace extends TraceOnAxes {
   readonly mode: 'lines' | 'markers' | 'lines+markers';
   readonly x: readonly Coordinate[];
   /** null leaves a gap. */
-  readonly y: readonly (number | null)[];
+  readonly y: readonly (Coordinate | null)[];
   /** What to say of each point when the mouse is on it. */
   readonly text?: readonly string[];
   readonly line?: { readonly color?: string; readonly width?: number; readonly dash?: 'solid' | 'dash' | 'dot' };

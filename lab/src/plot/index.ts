@@ -3,6 +3,7 @@ export * from './attention-map.ts';
 export * from './charts.ts';
 export { palette } from './figure.ts';
 export type * from './figure.ts';
+export * from './grid-plot.ts';
 export { heatmap } from './heatmap.ts';
 export type { Grid, HeatmapOptions } from './heatmap.ts';
 export * from './live.ts';

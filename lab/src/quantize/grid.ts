@@ -13,12 +13,15 @@ export interface GridOptions {
   readonly symmetric?: boolean;
   /**
    * 'range' (default): no weight is cut off. 'mse': the share of the range, from 1 down to 0.21, that leaves the least
-   * Σ|error|^2.4, as a few outliers are cheaper to cut off than to reach.
+   * Σ|error|^2.4, as a few outliers are cheaper to cut off than to reach. Or a way of your own to fit a grid.
    */
-  readonly search?: 'range' | 'mse';
+  readonly search?: 'range' | 'mse' | GridSearch;
   /** 'float32' (default), or only scales that float16 has, as GPTQ checkpoints store them: then the file holds the very weights. */
   readonly scales?: 'float32' | 'float16';
 }
+
+/** Fits a grid to the weights that share it. */
+export type GridSearch = (weights: ArrayLike<number>, options: GridOptions) => WeightGrid;
 
 /** Code c stands for scale · (c − zero). */
 export interface WeightGrid {
@@ -48,6 +51,10 @@ export function roundHalfToEven(x: number): number {
 export function fitGrid(weights: ArrayLike<number>, options: GridOptions): WeightGrid {
   const { bits, search = 'range' } = options;
   invariant(BIT_WIDTHS.includes(bits), () => `fitGrid: bits must be one of ${BIT_WIDTHS.join(', ')}, got ${bits}`);
+  if (typeof search === 'function') {
+    const own = search(weights, options);
+    return options.scales === 'float16' ? { ...own, scale: nearestHalf(own.scale) || own.scale } : own;
+  }
   const [low, high] = rangeOf(weights, options.symmetric ?? false);
   const whole = gridOf(low, high, options);
   if (search === 'range') return whole;

@@ -4,7 +4,7 @@
  */
 import { offTape, tf, type Tensor, type Tensor1D, type Tensor2D } from '../backend/index.ts';
 import { invariant } from '../base/index.ts';
-import { rowsOf } from '../ops/linear/index.ts';
+import { rowsOf } from '../ops/rows.ts';
 
 /** Adds up, a batch at a time, as a running average: so the sum does not outgrow single precision. */
 export class HessianAverage {
