@@ -7,7 +7,26 @@
  */
 import { tf } from 'lab';
 
-// #region 8.1 brain damage
+// #region 8.1 the Hessian of a layer
+/**
+ * Takes some more inputs of a layer into account.
+ *
+ * @param average hessian [n, n], the average of 2 x xᵀ over so many tokens; zeros and 0 at the start
+ * @param x [tokens, n]
+ * @returns the same over all tokens
+ */
+export function addInputs(
+  average: { hessian: tf.Tensor2D; tokens: number },
+  x: tf.Tensor2D,
+): { hessian: tf.Tensor2D; tokens: number } {
+  const tokens = average.tokens + x.shape[0];
+  const before = average.hessian.mul<tf.Tensor2D>(average.tokens / tokens);
+  const sum = tf.matMul<tf.Tensor2D>(x, x, true, false).mul<tf.Tensor2D>(2);
+  return { hessian: before.add<tf.Tensor2D>(sum.div(tokens)), tokens };
+}
+// #endregion
+
+// #region 8.2 brain damage
 /**
  * By how much the error grows when one weight becomes zero and no other reacts, for each weight.
  *
@@ -20,7 +39,7 @@ export function damage(weights: number[], hessian: number[][]): number[] {
 }
 // #endregion
 
-// #region 8.2 the surgeon's cut
+// #region 8.3 the surgeon's cut
 /**
  * Takes weight q away, and lets all others make up for it as well as they can.
  *
@@ -36,7 +55,7 @@ export function surgery(weights: number[], inverse: number[][], q: number): { we
 }
 // #endregion
 
-// #region 8.3 one weight less
+// #region 8.4 one weight less
 /**
  * The inverse of the Hessian of the weights that are left when weight q is settled: H without row and column q, inverted, but
  * without inverting anything.
@@ -51,7 +70,7 @@ export function eliminate(inverse: number[][], q: number): number[][] {
 }
 // #endregion
 
-// #region 8.4 OBQ
+// #region 8.5 OBQ
 /**
  * Quantizes the weights of one output one after the other; each time, those that are left make up for the error.
  *
@@ -83,25 +102,6 @@ export function quantizeRow(
     taken.push(q);
   }
   return { weights: row, order: taken };
-}
-// #endregion
-
-// #region 8.5 the Hessian of a layer
-/**
- * Takes some more inputs of a layer into account.
- *
- * @param average hessian [n, n], the average of 2 x xᵀ over so many tokens; zeros and 0 at the start
- * @param x [tokens, n]
- * @returns the same over all tokens
- */
-export function addInputs(
-  average: { hessian: tf.Tensor2D; tokens: number },
-  x: tf.Tensor2D,
-): { hessian: tf.Tensor2D; tokens: number } {
-  const tokens = average.tokens + x.shape[0];
-  const before = average.hessian.mul<tf.Tensor2D>(average.tokens / tokens);
-  const sum = tf.matMul<tf.Tensor2D>(x, x, true, false).mul<tf.Tensor2D>(2);
-  return { hessian: before.add<tf.Tensor2D>(sum.div(tokens)), tokens };
 }
 // #endregion
 

@@ -70,370 +70,7 @@ function expectUnchanged(what: string, now: unknown, before: unknown): void {
   throw new Diagnosis('changes-its-inputs', `The ${what} that your function was given have changed. Work on a copy.`);
 }
 
-describe('8.1 brain damage', () => {
-  const weights = normals(6, 811);
-  const H = hessianOf(6, 812);
-  const by = (saliency: (w: number, q: number) => number): number[] => weights.map(saliency);
-  const hints: Hints = {
-    'half-missing': {
-      say: 'All values are twice what they should be: the second term of the Taylor series is ½ h w².',
-      looksLike: by((w, q) => H[q]![q]! * w ** 2),
-    },
-    'not-squared': {
-      say: 'A saliency grows with the square of the weight: the error has its minimum here, so the first term of the series is zero.',
-      looksLike: () => by((w, q) => 0.5 * H[q]![q]! * Math.abs(w)),
-    },
-    'keeps-the-sign': {
-      say: 'Some saliencies are negative. The weight enters with its square, so its sign cannot matter.',
-      looksLike: by((w, q) => 0.5 * H[q]![q]! * w),
-    },
-    'size-alone': {
-      say: 'Only the size of the weight is in your result, so the Hessian is not used: a large weight on a weak input does little.',
-      looksLike: by((w) => 0.5 * w ** 2),
-    },
-    'sum-of-the-row': {
-      say: 'You add up a row of the Hessian. When nobody else moves, only the element on the diagonal, h_qq, matters.',
-      looksLike: by((w, q) => 0.5 * sum(H[q]!) * w ** 2),
-    },
-    'divided-by-the-curvature': {
-      say: 'The weight is divided by the curvature. A strong input makes its weight more important, not less.',
-      looksLike: by((w, q) => (0.5 * w ** 2) / H[q]![q]!),
-    },
-  };
-
-  it('is the error that the layer makes when the weight alone becomes zero', async () => {
-    const truth = weights.map((w, q) =>
-      lossOf(
-        weights.map((_, i) => (i === q ? -w : 0)),
-        H,
-      ),
-    );
-    await expectClose(damage([...weights], copyOf(H)), truth, { tolerance: TOLERANCE, what: 'the saliencies', hints });
-  });
-
-  it('is zero where a weight or its input is zero', async () => {
-    const dead = H.map((row, i) => row.map((x, j) => (i === 2 || j === 2 ? 0 : x)));
-    const result = damage([0, 1, 3, -1, 1, 1], dead);
-    await expectClose([result[0], result[2]], [0, 0], { tolerance: TOLERANCE, what: 'saliencies 0 and 2', hints: {} });
-  });
-});
-
-describe('8.2 the surgeon’s cut', () => {
-  const n = 5;
-  const H = hessianOf(n, 821);
-  const inverse = inverted(H);
-  const weights = normals(n, 822);
-
-  /** The minimum of ½ δᵀHδ with δ_q = −w_q, by solving for the others. */
-  function minimum(q: number): { weights: number[]; loss: number } {
-    const others = [...weights.keys()].filter((i) => i !== q);
-    const solved = inverted(others.map((i) => others.map((j) => H[i]![j]!)));
-    const right = others.map((i) => H[i]![q]! * weights[q]!);
-    const change = weights.map((w, i) => (i === q ? -w : sum(solved[others.indexOf(i)]!.map((x, j) => x * right[j]!))));
-    return { weights: weights.map((w, i) => w + change[i]!), loss: lossOf(change, H) };
-  }
-  const moved = (q: number, factor: (d: number) => number, column = (i: number) => inverse[i]![q]!): number[] =>
-    weights.map((w, i) => (i === q ? 0 : w - factor(inverse[q]![q]!) * column(i)));
-  const weightHints = (q: number): Hints => ({
-    'nobody-reacts': {
-      say: 'Weight q is zero, and all others are as they were. That is brain damage; the surgeon lets them make up for it.',
-      looksLike: moved(q, () => 0),
-    },
-    'wrong-direction': {
-      say: 'The others move in the wrong direction, and make the error larger. The change is −(w_q / [H⁻¹]_qq) times column q of H⁻¹.',
-      looksLike: moved(q, (d) => -weights[q]! / d),
-    },
-    'not-divided': {
-      say: 'The change of the others is not divided by [H⁻¹]_qq.',
-      looksLike: moved(q, () => weights[q]!),
-    },
-    'weight-forgotten': {
-      say: 'The others move by column q of H⁻¹ / [H⁻¹]_qq, however large the weight was. The change is in proportion to w_q.',
-      looksLike: moved(q, (d) => 1 / d),
-    },
-    'cut-moves-all': {
-      say: 'The diagonal of H⁻¹ is in your change, where its column q should be: each weight moves by what ties it to weight q.',
-      looksLike: moved(
-        q,
-        (d) => weights[q]! / d,
-        (i) => inverse[i]![i]!,
-      ),
-    },
-  });
-  const lossHints = (q: number): Hints => {
-    const [w, d] = [weights[q]!, inverse[q]![q]!];
-    return {
-      'loss-half-missing': { say: 'The loss is twice what it should be: w_q² / (2 [H⁻¹]_qq).', looksLike: w ** 2 / d },
-      'loss-of-brain-damage': {
-        say: 'That is the loss without the repair, ½ h_qq w_q². With it, H_qq gives way to 1 / [H⁻¹]_qq, which is never larger.',
-        looksLike: 0.5 * H[q]![q]! * w ** 2,
-      },
-      'loss-multiplied': {
-        say: 'The loss is multiplied by [H⁻¹]_qq. It is divided by it: where H⁻¹ is large, the others can replace this weight.',
-        looksLike: 0.5 * w ** 2 * d,
-      },
-    };
-  };
-
-  it.each([0, 2, 4])('moves the others to the minimum of the error: weight %i', async (q) => {
-    const result = surgery([...weights], copyOf(inverse), q);
-    await expectClose(result.weights, minimum(q).weights, { tolerance: TOLERANCE, what: 'weights', hints: weightHints(q) });
-  });
-
-  it.each([1, 3])('says by how much the error grew: weight %i', async (q) => {
-    const result = surgery([...weights], copyOf(inverse), q);
-    await expectClose(result.loss, minimum(q).loss, { tolerance: TOLERANCE, what: 'loss', hints: lossHints(q) });
-  });
-
-  it('leaves exactly zero in place q', () => {
-    const left = Array.from({ length: n }, (_, q) => surgery([...weights], copyOf(inverse), q).weights[q]!);
-    if (left.some((w) => w !== 0 && Math.abs(w) < 1e-9)) {
-      throw new Diagnosis(
-        'nearly-zero',
-        'Weight q is not zero, but what rounding left of it. Write the zero: a weight that is nearly zero still takes its place.',
-      );
-    }
-  });
-
-  it('leaves what it was given as it was', () => {
-    const [given, matrix] = [[...weights], copyOf(inverse)];
-    surgery(given, matrix, 1);
-    expectUnchanged('weights or the inverse', [given, matrix], [weights, inverse]);
-  });
-});
-
-describe('8.3 one weight less', () => {
-  const n = 6;
-  const H = hessianOf(n, 831);
-  const inverse = inverted(H);
-  const zeroed = (matrix: Matrix, gone: readonly number[]): Matrix =>
-    matrix.map((row, i) => row.map((x, j) => (gone.includes(i) || gone.includes(j) ? 0 : x)));
-  /** The inverse of what is left of H, at the places where it was. */
-  function rest(gone: readonly number[]): Matrix {
-    const left = [...H.keys()].filter((i) => !gone.includes(i));
-    const small = inverted(left.map((i) => left.map((j) => H[i]![j]!)));
-    return H.map((row, i) =>
-      row.map((_, j) => (gone.includes(i) || gone.includes(j) ? 0 : small[left.indexOf(i)]![left.indexOf(j)]!)),
-    );
-  }
-  const step = (matrix: Matrix, q: number, change: (i: number, j: number) => number): Matrix =>
-    matrix.map((row, i) => row.map((x, j) => x - change(i, j)));
-  const hintsFor = (from: Matrix, gone: readonly number[]): Hints => {
-    const q = gone.at(-1)!;
-    const d = from[q]![q]!;
-    return {
-      'only-struck-out': {
-        say: 'Row and column q of the inverse are gone, but the rest is as it was: the inverse of a part is not a part of the inverse.',
-        looksLike: zeroed(from, gone),
-      },
-      'not-divided': {
-        say: 'Column times row is taken away without dividing by [H⁻¹]_qq.',
-        looksLike: zeroed(
-          step(from, q, (i, j) => from[i]![q]! * from[q]![j]!),
-          gone,
-        ),
-      },
-      'added': {
-        say: 'Column times row is added where it must be taken away: with one weight less, the others can do less.',
-        looksLike: zeroed(
-          step(from, q, (i, j) => (-from[i]![q]! * from[q]![j]!) / d),
-          gone,
-        ),
-      },
-      'divided-by-the-root': {
-        say: 'The product is divided by the square root of [H⁻¹]_qq; it is divided by [H⁻¹]_qq itself.',
-        looksLike: zeroed(
-          step(from, q, (i, j) => (from[i]![q]! * from[q]![j]!) / Math.sqrt(d)),
-          gone,
-        ),
-      },
-      'row-changed-while-it-was-read': {
-        say:
-          'Row q itself becomes zero on the way, and the rows below are then given nothing to take away. Keep a copy of row q, or ' +
-          'write into a new matrix.',
-        looksLike: zeroed(
-          step(from, q, (i, j) => (i <= q ? (from[i]![q]! * from[q]![j]!) / d : 0)),
-          gone,
-        ),
-      },
-    };
-  };
-
-  it.each([2, 4])('is the inverse of what is left of H: weight %i', async (q) => {
-    const result = eliminate(copyOf(inverse), q);
-    await expectClose(result, rest([q]), { tolerance: TOLERANCE, what: 'the inverse', hints: hintsFor(inverse, [q]) });
-  });
-
-  it('goes on: a second and a third weight', async () => {
-    const second = eliminate(rest([4]), 1);
-    await expectClose(second, rest([4, 1]), { tolerance: TOLERANCE, what: 'the inverse', hints: hintsFor(rest([4]), [4, 1]) });
-    const third = eliminate(rest([4, 1]), 3);
-    const hints = hintsFor(rest([4, 1]), [4, 1, 3]);
-    await expectClose(third, rest([4, 1, 3]), { tolerance: TOLERANCE, what: 'the inverse', hints });
-  });
-
-  it('leaves exact zeros in row and column q', () => {
-    const result = eliminate(copyOf(inverse), 3);
-    const cross = result.flatMap((row, i) => row.filter((_, j) => i === 3 || j === 3));
-    if (cross.some((x) => x !== 0 && Math.abs(x) < 1e-9)) {
-      throw new Diagnosis(
-        'nearly-zero',
-        'Row and column q are not zero, but what rounding left. Later it would be divided by: write the zeros.',
-      );
-    }
-    expect(cross.every((x) => x === 0)).toBe(true);
-  });
-
-  it('leaves what it was given as it was', () => {
-    const matrix = copyOf(inverse);
-    eliminate(matrix, 1);
-    expectUnchanged('numbers of the inverse', matrix, inverse);
-  });
-});
-
-describe('8.4 OBQ', () => {
-  const n = 7;
-  const H = hessianOf(n, 841, 3);
-  const inverse = inverted(H);
-  /** Several, as a grid hides small moves from a single one. */
-  const ROWS = Array.from({ length: 6 }, (_, row) => normals(n, 842 + row));
-  type Quantize = (value: number, q: number) => number;
-
-  interface Parts {
-    /** Which H⁻¹ the next step sees. */
-    next?: (matrix: Matrix, q: number) => Matrix;
-    cost?: (error: number, diagonal: number) => number;
-    choose?: (costs: readonly (readonly [number, number])[]) => number;
-    /** What the others move by, from the error. */
-    factor?: (error: number, diagonal: number) => number;
-  }
-  const strike = (matrix: Matrix, q: number): Matrix =>
-    matrix.map((row, i) =>
-      row.map((x, j) => (i === q || j === q ? 0 : x - (matrix[i]![q]! * matrix[q]![j]!) / matrix[q]![q]!)),
-    );
-  const grid: Quantize = (value, q) => (0.21 + 0.013 * q) * Math.round(value / (0.21 + 0.013 * q));
-
-  /** The algorithm with one part exchanged. */
-  function obq(weights: readonly number[], parts: Parts, order?: readonly number[]): { weights: number[]; order: number[] } {
-    const { next = strike, cost = (e, d) => e ** 2 / d, factor = (e, d) => e / d } = parts;
-    const { choose = (costs) => costs.reduce((best, other) => (other[1] < best[1] ? other : best))[0] } = parts;
-    const row = [...weights];
-    const taken: number[] = [];
-    let left = [...row.keys()];
-    let matrix = inverse;
-    const error = (q: number): number => row[q]! - grid(row[q]!, q);
-    while (left.length > 0) {
-      const q = order?.[taken.length] ?? choose(left.map((i) => [i, cost(error(i), matrix[i]![i]!)] as const));
-      const change = factor(error(q), matrix[q]![q]!);
-      const rounded = grid(row[q]!, q);
-      for (const i of left) row[i]! -= change * matrix[i]![q]!;
-      row[q] = rounded;
-      left = left.filter((i) => i !== q);
-      matrix = next(matrix, q);
-      taken.push(q);
-    }
-    return { weights: row, order: taken };
-  }
-  const GIVEN = [3, 0, 6, 1, 5, 2, 4];
-  const quantizeAll = (order?: readonly number[]): { weights: number[]; order: number[] }[] =>
-    ROWS.map((row) => quantizeRow([...row], copyOf(inverse), grid, order && [...order]));
-  const weightsBy = (parts: Parts, order?: readonly number[]): Matrix => ROWS.map((row) => obq(row, parts, order).weights);
-  const hintsFor = (order?: readonly number[]): Hints => ({
-    'nobody-reacts': {
-      say: 'Every weight is rounded by itself, as in rounding to nearest. After each rounding, those that are left must move.',
-      looksLike: () => weightsBy({ factor: () => 0 }, order),
-    },
-    'wrong-direction': {
-      say: 'The weights that are left move in the wrong direction: each becomes w_i − e [H⁻¹]_iq / [H⁻¹]_qq, for e = w_q − quant(w_q).',
-      looksLike: () => weightsBy({ factor: (e, d) => -e / d }, order),
-    },
-    'not-divided': {
-      say: 'What the others move by is not divided by [H⁻¹]_qq.',
-      looksLike: () => weightsBy({ factor: (e) => e }, order),
-    },
-    'inverse-stays': {
-      say:
-        'The inverse stays what it was. After each step it must become that of the weights that are left, by an elimination (8.3); ' +
-        'to cross out row and column q is not enough.',
-      looksLike: () => weightsBy({ next: (matrix) => matrix }, order),
-    },
-  });
-
-  it('takes the weights in the order that is given, and lets those that are left react', async () => {
-    await expectClose(
-      quantizeAll(GIVEN).map(({ weights }) => weights),
-      weightsBy({}, GIVEN),
-      { tolerance: TOLERANCE, what: 'the weights of some rows', hints: { ...settledHint(quantizeAll(GIVEN)), ...hintsFor(GIVEN) } },
-    );
-  });
-  /** Seen first: who moves what is settled gets everything else wrong, too. */
-  function settledHint(results: readonly { weights: number[] }[]): Hints {
-    const say = 'Weights that have been rounded move again, so they are not on their grids in the end. Once settled, a weight stays.';
-    return {
-      'settled-weights-move': { say, when: results.some(({ weights }) => weights.some((w, q) => Math.abs(grid(w, q) - w) > 1e-9)) },
-    };
-  }
-
-  it('without an order takes what costs least at that moment', async () => {
-    const received = quantizeAll();
-    const orderBy = (parts: Parts): Matrix => ROWS.map((row) => obq(row, parts).order);
-    await expectClose(
-      received.map(({ order }) => order),
-      orderBy({}),
-      {
-        what: 'the order in which some rows were taken',
-        hints: {
-          'first-to-last': {
-            say: 'Without an order, the weights are taken from the first to the last. Next is the one whose rounding costs least.',
-            looksLike: ROWS.map((row) => row.map((_, q) => q)),
-          },
-          'most-expensive-first': {
-            say: 'You take the weight whose rounding costs most. Next is the one that costs least.',
-            looksLike: () => orderBy({ choose: (costs) => costs.reduce((best, other) => (other[1] > best[1] ? other : best))[0] }),
-          },
-          'cost-without-the-inverse': {
-            say: 'The order goes by the rounding error alone. Its cost is the error squared, divided by 2 [H⁻¹]_qq.',
-            looksLike: () => orderBy({ cost: (e) => e ** 2 }),
-          },
-          'cost-times-the-inverse': {
-            say: 'The cost is the error squared times [H⁻¹]_qq; it is divided by it.',
-            looksLike: () => orderBy({ cost: (e, d) => e ** 2 * d }),
-          },
-          'order-decided-at-the-start': {
-            say: 'The whole order is decided before the first step. Costs change with each step: the weights move, and so does H⁻¹.',
-            looksLike: ROWS.map((row) => {
-              const costs = row.map((w, q) => (w - grid(w, q)) ** 2 / inverse[q]![q]!);
-              return [...row.keys()].sort((a, b) => costs[a]! - costs[b]!);
-            }),
-          },
-        },
-      },
-    );
-    await expectClose(
-      received.map(({ weights }) => weights),
-      weightsBy({}),
-      { tolerance: TOLERANCE, what: 'the weights of some rows', hints: hintsFor() },
-    );
-  });
-
-  it('says in which order it was done, when that was given, too', async () => {
-    const orders = quantizeAll(GIVEN).map(({ order }) => order);
-    await expectClose(orders, new Array(ROWS.length).fill(GIVEN), { what: 'the order' });
-  });
-
-  it('does nothing to weights that lie on the grid', async () => {
-    const on = [2, -1, 3, 0, 1, -2, -3].map((code, q) => grid(0.21 * code, q));
-    await expectClose(quantizeRow([...on], copyOf(inverse), grid).weights, on, { what: 'the weights' });
-  });
-
-  it('leaves what it was given as it was', () => {
-    const [given, matrix, order] = [[...ROWS[0]!], copyOf(inverse), [...GIVEN]];
-    quantizeRow(given, matrix, grid, order);
-    expectUnchanged('weights, the inverse or the order', [given, matrix, order], [ROWS[0], inverse, GIVEN]);
-  });
-});
-
-describe('8.5 the Hessian of a layer', () => {
+describe('8.1 the Hessian of a layer', () => {
   const n = 4;
   const batches = [3, 7, 2].map((tokens, i) => tf.tensor2d(new Random(851 + i).normals(tokens * n), [tokens, n]).arraySync());
   interface State {
@@ -543,6 +180,369 @@ describe('8.5 the Hessian of a layer', () => {
       }
       await expectClose(state.hessian, tf.zeros([n, n]), { what: 'the old Hessian' });
     }));
+});
+
+describe('8.2 brain damage', () => {
+  const weights = normals(6, 811);
+  const H = hessianOf(6, 812);
+  const by = (saliency: (w: number, q: number) => number): number[] => weights.map(saliency);
+  const hints: Hints = {
+    'half-missing': {
+      say: 'All values are twice what they should be: the second term of the Taylor series is ½ h w².',
+      looksLike: by((w, q) => H[q]![q]! * w ** 2),
+    },
+    'not-squared': {
+      say: 'A saliency grows with the square of the weight: the error has its minimum here, so the first term of the series is zero.',
+      looksLike: () => by((w, q) => 0.5 * H[q]![q]! * Math.abs(w)),
+    },
+    'keeps-the-sign': {
+      say: 'Some saliencies are negative. The weight enters with its square, so its sign cannot matter.',
+      looksLike: by((w, q) => 0.5 * H[q]![q]! * w),
+    },
+    'size-alone': {
+      say: 'Only the size of the weight is in your result, so the Hessian is not used: a large weight on a weak input does little.',
+      looksLike: by((w) => 0.5 * w ** 2),
+    },
+    'sum-of-the-row': {
+      say: 'You add up a row of the Hessian. When nobody else moves, only the element on the diagonal, h_qq, matters.',
+      looksLike: by((w, q) => 0.5 * sum(H[q]!) * w ** 2),
+    },
+    'divided-by-the-curvature': {
+      say: 'The weight is divided by the curvature. A strong input makes its weight more important, not less.',
+      looksLike: by((w, q) => (0.5 * w ** 2) / H[q]![q]!),
+    },
+  };
+
+  it('is the error that the layer makes when the weight alone becomes zero', async () => {
+    const truth = weights.map((w, q) =>
+      lossOf(
+        weights.map((_, i) => (i === q ? -w : 0)),
+        H,
+      ),
+    );
+    await expectClose(damage([...weights], copyOf(H)), truth, { tolerance: TOLERANCE, what: 'the saliencies', hints });
+  });
+
+  it('is zero where a weight or its input is zero', async () => {
+    const dead = H.map((row, i) => row.map((x, j) => (i === 2 || j === 2 ? 0 : x)));
+    const result = damage([0, 1, 3, -1, 1, 1], dead);
+    await expectClose([result[0], result[2]], [0, 0], { tolerance: TOLERANCE, what: 'saliencies 0 and 2', hints: {} });
+  });
+});
+
+describe('8.3 the surgeon’s cut', () => {
+  const n = 5;
+  const H = hessianOf(n, 821);
+  const inverse = inverted(H);
+  const weights = normals(n, 822);
+
+  /** The minimum of ½ δᵀHδ with δ_q = −w_q, by solving for the others. */
+  function minimum(q: number): { weights: number[]; loss: number } {
+    const others = [...weights.keys()].filter((i) => i !== q);
+    const solved = inverted(others.map((i) => others.map((j) => H[i]![j]!)));
+    const right = others.map((i) => H[i]![q]! * weights[q]!);
+    const change = weights.map((w, i) => (i === q ? -w : sum(solved[others.indexOf(i)]!.map((x, j) => x * right[j]!))));
+    return { weights: weights.map((w, i) => w + change[i]!), loss: lossOf(change, H) };
+  }
+  const moved = (q: number, factor: (d: number) => number, column = (i: number) => inverse[i]![q]!): number[] =>
+    weights.map((w, i) => (i === q ? 0 : w - factor(inverse[q]![q]!) * column(i)));
+  const weightHints = (q: number): Hints => ({
+    'nobody-reacts': {
+      say: 'Weight q is zero, and all others are as they were. That is brain damage; the surgeon lets them make up for it.',
+      looksLike: moved(q, () => 0),
+    },
+    'wrong-direction': {
+      say: 'The others move in the wrong direction, and make the error larger. The change is −(w_q / [H⁻¹]_qq) times column q of H⁻¹.',
+      looksLike: moved(q, (d) => -weights[q]! / d),
+    },
+    'not-divided': {
+      say: 'The change of the others is not divided by [H⁻¹]_qq.',
+      looksLike: moved(q, () => weights[q]!),
+    },
+    'weight-forgotten': {
+      say: 'The others move by column q of H⁻¹ / [H⁻¹]_qq, however large the weight was. The change is in proportion to w_q.',
+      looksLike: moved(q, (d) => 1 / d),
+    },
+    'cut-moves-all': {
+      say: 'The diagonal of H⁻¹ is in your change, where its column q should be: each weight moves by what ties it to weight q.',
+      looksLike: moved(
+        q,
+        (d) => weights[q]! / d,
+        (i) => inverse[i]![i]!,
+      ),
+    },
+  });
+  const lossHints = (q: number): Hints => {
+    const [w, d] = [weights[q]!, inverse[q]![q]!];
+    return {
+      'loss-half-missing': { say: 'The loss is twice what it should be: w_q² / (2 [H⁻¹]_qq).', looksLike: w ** 2 / d },
+      'loss-of-brain-damage': {
+        say: 'That is the loss without the repair, ½ h_qq w_q². With it, H_qq gives way to 1 / [H⁻¹]_qq, which is never larger.',
+        looksLike: 0.5 * H[q]![q]! * w ** 2,
+      },
+      'loss-multiplied': {
+        say: 'The loss is multiplied by [H⁻¹]_qq. It is divided by it: where H⁻¹ is large, the others can replace this weight.',
+        looksLike: 0.5 * w ** 2 * d,
+      },
+    };
+  };
+
+  it.each([0, 2, 4])('moves the others to the minimum of the error: weight %i', async (q) => {
+    const result = surgery([...weights], copyOf(inverse), q);
+    await expectClose(result.weights, minimum(q).weights, { tolerance: TOLERANCE, what: 'weights', hints: weightHints(q) });
+  });
+
+  it.each([1, 3])('says by how much the error grew: weight %i', async (q) => {
+    const result = surgery([...weights], copyOf(inverse), q);
+    await expectClose(result.loss, minimum(q).loss, { tolerance: TOLERANCE, what: 'loss', hints: lossHints(q) });
+  });
+
+  it('leaves exactly zero in place q', () => {
+    const left = Array.from({ length: n }, (_, q) => surgery([...weights], copyOf(inverse), q).weights[q]!);
+    if (left.some((w) => w !== 0 && Math.abs(w) < 1e-9)) {
+      throw new Diagnosis(
+        'nearly-zero',
+        'Weight q is not zero, but what rounding left of it. Write the zero: a weight that is nearly zero still takes its place.',
+      );
+    }
+  });
+
+  it('leaves what it was given as it was', () => {
+    const [given, matrix] = [[...weights], copyOf(inverse)];
+    surgery(given, matrix, 1);
+    expectUnchanged('weights or the inverse', [given, matrix], [weights, inverse]);
+  });
+});
+
+describe('8.4 one weight less', () => {
+  const n = 6;
+  const H = hessianOf(n, 831);
+  const inverse = inverted(H);
+  const zeroed = (matrix: Matrix, gone: readonly number[]): Matrix =>
+    matrix.map((row, i) => row.map((x, j) => (gone.includes(i) || gone.includes(j) ? 0 : x)));
+  /** The inverse of what is left of H, at the places where it was. */
+  function rest(gone: readonly number[]): Matrix {
+    const left = [...H.keys()].filter((i) => !gone.includes(i));
+    const small = inverted(left.map((i) => left.map((j) => H[i]![j]!)));
+    return H.map((row, i) =>
+      row.map((_, j) => (gone.includes(i) || gone.includes(j) ? 0 : small[left.indexOf(i)]![left.indexOf(j)]!)),
+    );
+  }
+  const step = (matrix: Matrix, change: (i: number, j: number) => number): Matrix =>
+    matrix.map((row, i) => row.map((x, j) => x - change(i, j)));
+  const hintsFor = (from: Matrix, gone: readonly number[]): Hints => {
+    const q = gone.at(-1)!;
+    const d = from[q]![q]!;
+    return {
+      'only-struck-out': {
+        say: 'Row and column q of the inverse are gone, but the rest is as it was: the inverse of a part is not a part of the inverse.',
+        looksLike: zeroed(from, gone),
+      },
+      'not-divided': {
+        say: 'Column times row is taken away without dividing by [H⁻¹]_qq.',
+        looksLike: zeroed(
+          step(from, (i, j) => from[i]![q]! * from[q]![j]!),
+          gone,
+        ),
+      },
+      'added': {
+        say: 'Column times row is added where it must be taken away: with one weight less, the others can do less.',
+        looksLike: zeroed(
+          step(from, (i, j) => (-from[i]![q]! * from[q]![j]!) / d),
+          gone,
+        ),
+      },
+      'divided-by-the-root': {
+        say: 'The product is divided by the square root of [H⁻¹]_qq; it is divided by [H⁻¹]_qq itself.',
+        looksLike: zeroed(
+          step(from, (i, j) => (from[i]![q]! * from[q]![j]!) / Math.sqrt(d)),
+          gone,
+        ),
+      },
+      'row-changed-while-it-was-read': {
+        say:
+          'Row q itself becomes zero on the way, and the rows below are then given nothing to take away. Keep a copy of row q, or ' +
+          'write into a new matrix.',
+        looksLike: zeroed(
+          step(from, (i, j) => (i <= q ? (from[i]![q]! * from[q]![j]!) / d : 0)),
+          gone,
+        ),
+      },
+    };
+  };
+
+  it.each([2, 4])('is the inverse of what is left of H: weight %i', async (q) => {
+    const result = eliminate(copyOf(inverse), q);
+    await expectClose(result, rest([q]), { tolerance: TOLERANCE, what: 'the inverse', hints: hintsFor(inverse, [q]) });
+  });
+
+  it('goes on: a second and a third weight', async () => {
+    const second = eliminate(rest([4]), 1);
+    await expectClose(second, rest([4, 1]), { tolerance: TOLERANCE, what: 'the inverse', hints: hintsFor(rest([4]), [4, 1]) });
+    const third = eliminate(rest([4, 1]), 3);
+    const hints = hintsFor(rest([4, 1]), [4, 1, 3]);
+    await expectClose(third, rest([4, 1, 3]), { tolerance: TOLERANCE, what: 'the inverse', hints });
+  });
+
+  it('leaves exact zeros in row and column q', () => {
+    const result = eliminate(copyOf(inverse), 3);
+    const cross = result.flatMap((row, i) => row.filter((_, j) => i === 3 || j === 3));
+    if (cross.some((x) => x !== 0 && Math.abs(x) < 1e-9)) {
+      throw new Diagnosis(
+        'nearly-zero',
+        'Row and column q are not zero, but what rounding left. Later it would be divided by: write the zeros.',
+      );
+    }
+    expect(cross.every((x) => x === 0)).toBe(true);
+  });
+
+  it('leaves what it was given as it was', () => {
+    const matrix = copyOf(inverse);
+    eliminate(matrix, 1);
+    expectUnchanged('numbers of the inverse', matrix, inverse);
+  });
+});
+
+describe('8.5 OBQ', () => {
+  const n = 7;
+  const H = hessianOf(n, 841, 3);
+  const inverse = inverted(H);
+  /** Several, as a grid hides small moves from a single one. */
+  const ROWS = Array.from({ length: 6 }, (_, row) => normals(n, 842 + row));
+  type Quantize = (value: number, q: number) => number;
+
+  interface Parts {
+    /** Which H⁻¹ the next step sees. */
+    next?: (matrix: Matrix, q: number) => Matrix;
+    cost?: (error: number, diagonal: number) => number;
+    choose?: (costs: readonly (readonly [number, number])[]) => number;
+    /** What the others move by, from the error. */
+    factor?: (error: number, diagonal: number) => number;
+  }
+  const strike = (matrix: Matrix, q: number): Matrix =>
+    matrix.map((row, i) =>
+      row.map((x, j) => (i === q || j === q ? 0 : x - (matrix[i]![q]! * matrix[q]![j]!) / matrix[q]![q]!)),
+    );
+  const grid: Quantize = (value, q) => (0.21 + 0.013 * q) * Math.round(value / (0.21 + 0.013 * q));
+
+  /** The algorithm with one part exchanged. */
+  function obq(weights: readonly number[], parts: Parts, order?: readonly number[]): { weights: number[]; order: number[] } {
+    const { next = strike, cost = (e, d) => e ** 2 / d, factor = (e, d) => e / d } = parts;
+    const { choose = (costs) => costs.reduce((best, other) => (other[1] < best[1] ? other : best))[0] } = parts;
+    const row = [...weights];
+    const taken: number[] = [];
+    let left = [...row.keys()];
+    let matrix = inverse;
+    const error = (q: number): number => row[q]! - grid(row[q]!, q);
+    while (left.length > 0) {
+      const q = order?.[taken.length] ?? choose(left.map((i) => [i, cost(error(i), matrix[i]![i]!)] as const));
+      const change = factor(error(q), matrix[q]![q]!);
+      const rounded = grid(row[q]!, q);
+      for (const i of left) row[i]! -= change * matrix[i]![q]!;
+      row[q] = rounded;
+      left = left.filter((i) => i !== q);
+      matrix = next(matrix, q);
+      taken.push(q);
+    }
+    return { weights: row, order: taken };
+  }
+  const GIVEN = [3, 0, 6, 1, 5, 2, 4];
+  const quantizeAll = (order?: readonly number[]): { weights: number[]; order: number[] }[] =>
+    ROWS.map((row) => quantizeRow([...row], copyOf(inverse), grid, order && [...order]));
+  const weightsBy = (parts: Parts, order?: readonly number[]): Matrix => ROWS.map((row) => obq(row, parts, order).weights);
+  const hintsFor = (order?: readonly number[]): Hints => ({
+    'nobody-reacts': {
+      say: 'Every weight is rounded by itself, as in rounding to nearest. After each rounding, those that are left must move.',
+      looksLike: () => weightsBy({ factor: () => 0 }, order),
+    },
+    'wrong-direction': {
+      say: 'The weights that are left move in the wrong direction: each becomes w_i − e [H⁻¹]_iq / [H⁻¹]_qq, for e = w_q − quant(w_q).',
+      looksLike: () => weightsBy({ factor: (e, d) => -e / d }, order),
+    },
+    'not-divided': {
+      say: 'What the others move by is not divided by [H⁻¹]_qq.',
+      looksLike: () => weightsBy({ factor: (e) => e }, order),
+    },
+    'inverse-stays': {
+      say:
+        'The inverse stays what it was. After each step it must become that of the weights that are left, by an elimination (8.4); ' +
+        'to cross out row and column q is not enough.',
+      looksLike: () => weightsBy({ next: (matrix) => matrix }, order),
+    },
+  });
+
+  it('takes the weights in the order that is given, and lets those that are left react', async () => {
+    await expectClose(
+      quantizeAll(GIVEN).map(({ weights }) => weights),
+      weightsBy({}, GIVEN),
+      { tolerance: TOLERANCE, what: 'the weights of some rows', hints: { ...settledHint(quantizeAll(GIVEN)), ...hintsFor(GIVEN) } },
+    );
+  });
+  /** Seen first: who moves what is settled gets everything else wrong, too. */
+  function settledHint(results: readonly { weights: number[] }[]): Hints {
+    const say = 'Weights that have been rounded move again, so they are not on their grids in the end. Once settled, a weight stays.';
+    return {
+      'settled-weights-move': { say, when: results.some(({ weights }) => weights.some((w, q) => Math.abs(grid(w, q) - w) > 1e-9)) },
+    };
+  }
+
+  it('without an order takes what costs least at that moment', async () => {
+    const received = quantizeAll();
+    const orderBy = (parts: Parts): Matrix => ROWS.map((row) => obq(row, parts).order);
+    await expectClose(
+      received.map(({ order }) => order),
+      orderBy({}),
+      {
+        what: 'the order in which some rows were taken',
+        hints: {
+          'first-to-last': {
+            say: 'Without an order, the weights are taken from the first to the last. Next is the one whose rounding costs least.',
+            looksLike: ROWS.map((row) => row.map((_, q) => q)),
+          },
+          'most-expensive-first': {
+            say: 'You take the weight whose rounding costs most. Next is the one that costs least.',
+            looksLike: () => orderBy({ choose: (costs) => costs.reduce((best, other) => (other[1] > best[1] ? other : best))[0] }),
+          },
+          'cost-without-the-inverse': {
+            say: 'The order goes by the rounding error alone. Its cost is the error squared, divided by 2 [H⁻¹]_qq.',
+            looksLike: () => orderBy({ cost: (e) => e ** 2 }),
+          },
+          'cost-times-the-inverse': {
+            say: 'The cost is the error squared times [H⁻¹]_qq; it is divided by it.',
+            looksLike: () => orderBy({ cost: (e, d) => e ** 2 * d }),
+          },
+          'order-decided-at-the-start': {
+            say: 'The whole order is decided before the first step. Costs change with each step: the weights move, and so does H⁻¹.',
+            looksLike: ROWS.map((row) => {
+              const costs = row.map((w, q) => (w - grid(w, q)) ** 2 / inverse[q]![q]!);
+              return [...row.keys()].sort((a, b) => costs[a]! - costs[b]!);
+            }),
+          },
+        },
+      },
+    );
+    await expectClose(
+      received.map(({ weights }) => weights),
+      weightsBy({}),
+      { tolerance: TOLERANCE, what: 'the weights of some rows', hints: hintsFor() },
+    );
+  });
+
+  it('says in which order it was done, when that was given, too', async () => {
+    const orders = quantizeAll(GIVEN).map(({ order }) => order);
+    await expectClose(orders, new Array(ROWS.length).fill(GIVEN), { what: 'the order' });
+  });
+
+  it('does nothing to weights that lie on the grid', async () => {
+    const on = [2, -1, 3, 0, 1, -2, -3].map((code, q) => grid(0.21 * code, q));
+    await expectClose(quantizeRow([...on], copyOf(inverse), grid).weights, on, { what: 'the weights' });
+  });
+
+  it('leaves what it was given as it was', () => {
+    const [given, matrix, order] = [[...ROWS[0]!], copyOf(inverse), [...GIVEN]];
+    quantizeRow(given, matrix, grid, order);
+    expectUnchanged('weights, the inverse or the order', [given, matrix, order], [ROWS[0], inverse, GIVEN]);
+  });
 });
 
 describe('8.6 all inverses at once', () => {

@@ -198,6 +198,40 @@ const orderWith =
 export default {
   '8.1': {
     mistakes: {
+      'two-missing': { addInputs: averageWith({ fresh: (seen, count) => 1 / (seen + count) }) },
+      'sum-instead-of-average': { addInputs: averageWith({ old: () => 1, fresh: () => 2 }) },
+      'every-batch-counts-the-same': { addInputs: everyBatchTheSame() },
+      'newest-batch-alone': { addInputs: averageWith({ old: () => 0, fresh: (_, count) => 2 / count }) },
+      'old-average-not-shrunk': { addInputs: averageWith({ old: () => 1 }) },
+      'tokens-by-tokens': { addInputs: averageWith({ gram: (x) => tf.matMul(x, x, false, true) }) },
+      'counts-batches': {
+        // It keeps the true number to itself.
+        addInputs: (() => {
+          const seen = new WeakMap<tf.Tensor, number>();
+          return ({ hessian, tokens }: Average, x: tf.Tensor2D) => {
+            const result = averageWith({})({ hessian, tokens: seen.get(hessian) ?? 0 }, x);
+            seen.set(result.hessian, result.tokens);
+            return { hessian: result.hessian, tokens: tokens + 1 };
+          };
+        })(),
+      },
+      'changes-its-inputs': {
+        addInputs: (average: Average, x: tf.Tensor2D) => Object.assign(average, averageWith({})(average, x)),
+      },
+    },
+    right: [
+      { addInputs: averageWith({}) },
+      {
+        addInputs: ({ hessian, tokens }: Average, x: tf.Tensor2D) => {
+          const weights = [tokens, x.shape[0]].map((count) => count / (tokens + x.shape[0]));
+          const own = tf.matMul(x.transpose(), x).mul(2 / x.shape[0]);
+          return { hessian: tf.add(hessian.mul(weights[0]!), own.mul(weights[1]!)), tokens: x.shape[0] + tokens };
+        },
+      },
+    ],
+  },
+  '8.2': {
+    mistakes: {
       'half-missing': { damage: (w: number[], H: Matrix) => w.map((x, q) => H[q]![q]! * x * x) },
       'not-squared': { damage: (w: number[], H: Matrix) => w.map((x, q) => 0.5 * H[q]![q]! * Math.abs(x)) },
       'keeps-the-sign': { damage: (w: number[], H: Matrix) => w.map((x, q) => 0.5 * H[q]![q]! * x) },
@@ -210,7 +244,7 @@ export default {
       { damage: (w: number[], H: Matrix) => Float64Array.from(w, (x, q) => (Math.sqrt(0.5 * H[q]![q]!) * x) ** 2) },
     ],
   },
-  '8.2': {
+  '8.3': {
     mistakes: {
       'nobody-reacts': { surgery: surgeryWith({ factor: () => 0 }) },
       'wrong-direction': { surgery: surgeryWith({ factor: (w, d) => w / d }) },
@@ -247,7 +281,7 @@ export default {
       },
     ],
   },
-  '8.3': {
+  '8.4': {
     mistakes: {
       'only-struck-out': { eliminate: eliminateWith({ share: () => 0 }) },
       'not-divided': { eliminate: eliminateWith({ share: (value) => value }) },
@@ -287,7 +321,7 @@ export default {
       },
     ],
   },
-  '8.4': {
+  '8.5': {
     mistakes: {
       'nobody-reacts': { quantizeRow: rowWith({ factor: () => 0 }) },
       'wrong-direction': { quantizeRow: rowWith({ factor: (error, d) => -error / d }) },
@@ -336,40 +370,6 @@ export default {
             taken.push(q);
           }
           return { weights: row, order: taken };
-        },
-      },
-    ],
-  },
-  '8.5': {
-    mistakes: {
-      'two-missing': { addInputs: averageWith({ fresh: (seen, count) => 1 / (seen + count) }) },
-      'sum-instead-of-average': { addInputs: averageWith({ old: () => 1, fresh: () => 2 }) },
-      'every-batch-counts-the-same': { addInputs: everyBatchTheSame() },
-      'newest-batch-alone': { addInputs: averageWith({ old: () => 0, fresh: (_, count) => 2 / count }) },
-      'old-average-not-shrunk': { addInputs: averageWith({ old: () => 1 }) },
-      'tokens-by-tokens': { addInputs: averageWith({ gram: (x) => tf.matMul(x, x, false, true) }) },
-      'counts-batches': {
-        // It keeps the true number to itself.
-        addInputs: (() => {
-          const seen = new WeakMap<tf.Tensor, number>();
-          return ({ hessian, tokens }: Average, x: tf.Tensor2D) => {
-            const result = averageWith({})({ hessian, tokens: seen.get(hessian) ?? 0 }, x);
-            seen.set(result.hessian, result.tokens);
-            return { hessian: result.hessian, tokens: tokens + 1 };
-          };
-        })(),
-      },
-      'changes-its-inputs': {
-        addInputs: (average: Average, x: tf.Tensor2D) => Object.assign(average, averageWith({})(average, x)),
-      },
-    },
-    right: [
-      { addInputs: averageWith({}) },
-      {
-        addInputs: ({ hessian, tokens }: Average, x: tf.Tensor2D) => {
-          const weights = [tokens, x.shape[0]].map((count) => count / (tokens + x.shape[0]));
-          const own = tf.matMul(x.transpose(), x).mul(2 / x.shape[0]);
-          return { hessian: tf.add(hessian.mul(weights[0]!), own.mul(weights[1]!)), tokens: x.shape[0] + tokens };
         },
       },
     ],
@@ -445,7 +445,7 @@ export default {
           const U = factor.subarray(column * columns, (column + 1) * columns);
           for (let place = column * rows, row = 0; row < rows; place++, row++) {
             quantized[place] = quantize(weights[place]!, column, row);
-            errors[place] = (weights[place]! - quantized[place]) / U[column]!;
+            errors[place] = (weights[place]! - quantized[place]!) / U[column]!;
             U.forEach((share, later) => {
               if (later > column) weights[later * rows + row]! -= share * errors[place]!;
             });

@@ -100,11 +100,11 @@ export const chapter: Chapter = {
   slug: '08-gptq',
   title: 'GPTQ',
   exercises: [
-    { id: '8.1', title: 'brain damage', names: ['damage'], difficulty: 1, minutes: 10, library: { damage } },
-    { id: '8.2', title: "the surgeon's cut", names: ['surgery'], difficulty: 2, minutes: 15, library: { surgery } },
-    { id: '8.3', title: 'one weight less', names: ['eliminate'], difficulty: 2, minutes: 10, library: { eliminate: withoutWeight } },
-    { id: '8.4', title: 'OBQ', names: ['quantizeRow'], difficulty: 3, minutes: 25, library: { quantizeRow } },
-    { id: '8.5', title: 'the Hessian of a layer', names: ['addInputs'], difficulty: 2, minutes: 10, library: { addInputs } },
+    { id: '8.1', title: 'the Hessian of a layer', names: ['addInputs'], difficulty: 2, minutes: 10, library: { addInputs } },
+    { id: '8.2', title: 'brain damage', names: ['damage'], difficulty: 1, minutes: 10, library: { damage } },
+    { id: '8.3', title: "the surgeon's cut", names: ['surgery'], difficulty: 2, minutes: 15, library: { surgery } },
+    { id: '8.4', title: 'one weight less', names: ['eliminate'], difficulty: 2, minutes: 10, library: { eliminate: withoutWeight } },
+    { id: '8.5', title: 'OBQ', names: ['quantizeRow'], difficulty: 3, minutes: 25, library: { quantizeRow } },
     { id: '8.6', title: 'all inverses at once', names: ['upperFactor'], difficulty: 3, minutes: 20, library: { upperFactor } },
     {
       id: '8.7',
