@@ -122,6 +122,8 @@ export interface HistogramOptions extends ChartOptions {
   readonly bins?: number;
   /** From where to where to count; all the values unless told. */
   readonly range?: readonly [number, number];
+  /** Single values to compare with: a line from bottom to top for each, by name. */
+  readonly marks?: Readonly<Record<string, number>>;
 }
 
 /** How often values fall into equal bins: counted here, so that a figure of a million values stays small. */
@@ -131,7 +133,7 @@ export function histogram(samples: Readonly<Record<string, ArrayLike<number>>>, 
   const [low, high] = options.range ?? spread(Object.values(samples));
   const width = (high - low) / bins || 1;
   const centers = Array.from({ length: bins }, (_, i) => rounded(low + (i + 0.5) * width));
-  const data = Object.entries(samples).map(([name, values], i): BarTrace => {
+  const bars = Object.entries(samples).map(([name, values], i): BarTrace => {
     const counts = new Array<number>(bins).fill(0);
     for (let j = 0; j < values.length; j++) {
       const value = values[j]!;
@@ -140,6 +142,13 @@ export function histogram(samples: Readonly<Record<string, ArrayLike<number>>>, 
     const bar = { type: 'bar' as const, orientation: 'v' as const, name: markup(name), width };
     return { ...bar, x: centers, y: counts, marker: { color: color(i) }, opacity: 0.7 };
   });
+  const most = Math.max(1, ...bars.flatMap(({ y }) => y as number[]));
+  const marks = Object.entries(options.marks ?? {}).map(([name, value], i): ScatterTrace => {
+    const line = { color: color(bars.length + i), width: 3 };
+    const x = [rounded(value)!, rounded(value)!];
+    return { type: 'scatter', mode: 'lines', name: markup(name), x, y: [0, most], line };
+  });
+  const data = [...bars, ...marks];
   return { data, layout: layout({ y: 'count', ...options }, { barmode: 'overlay', bargap: 0 }, data) };
 }
 

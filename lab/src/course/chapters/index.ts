@@ -7,6 +7,7 @@ import { chapter as attention } from './03-attention.ts';
 import { chapter as transformer } from './04-transformer.ts';
 import { chapter as flashAttention } from './05-flash-attention.ts';
 import { chapter as rounding } from './07-rounding.ts';
+import { chapter as gptq } from './08-gptq.ts';
 
 export const chapters: readonly Chapter[] = [
   welcome,
@@ -16,4 +17,5 @@ export const chapters: readonly Chapter[] = [
   transformer,
   flashAttention,
   rounding,
+  gptq,
 ];
