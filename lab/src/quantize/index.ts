@@ -21,3 +21,4 @@ export * from './obq.ts';
 export * from './obs.ts';
 export * from './prepare-hessian.ts';
 export { roundToNearest, type RTNOptions } from './rtn.ts';
+export * from './aware/index.ts';
