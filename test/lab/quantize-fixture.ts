@@ -1,7 +1,7 @@
 /** @file The outputs of the GPTQ authors' code (test/oracle/gptq_fixtures.py), and random layers with inputs that go together. */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { Random, readSafetensors, toFloat32, type BitWidth } from 'lab';
+import { readSafetensors, toFloat32, type BitWidth, type Random } from 'lab';
 
 export interface GPTQCase {
   readonly name: string;
