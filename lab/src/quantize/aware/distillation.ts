@@ -36,7 +36,10 @@ export function distillationLoss(student: tf.Tensor, teacher: tf.Tensor): Scalar
   });
 }
 
-/** A student under its teacher, for `train` and `evaluateLoss`: the loss of a batch is what sets the two apart; targets are not read. */
+/**
+ * A student under its teacher, for `train` and `evaluateLoss`: the loss of a batch is what sets the two apart; targets are not
+ * read.
+ */
 export class DistilledModel implements Trainable {
   readonly student: Transformer;
   readonly teacher: Transformer;

@@ -2,10 +2,10 @@
  * @file A linear layer in training for a life in few bits: it computes with fake-quantized weights and inputs, and trains the
  * float weights behind them. Liu et al. 2023 (LLM-QAT), section 3.2.
  */
-import { tf, type Tensor, type Variable } from '../../backend/index.ts';
+import { tf, type Tensor, type Tensor2D, type Variable } from '../../backend/index.ts';
 import { Layer, type Linear } from '../../nn/index.ts';
 import { linear } from '../../ops/index.ts';
-import { fakeQuantize } from './fake-quantize.ts';
+import { fakeQuantize, type FakeQuantizeOptions } from './fake-quantize.ts';
 
 /** Bits of what a layer handles; null: floats. */
 export interface LayerBits {
@@ -17,9 +17,14 @@ export interface LayerBits {
   readonly outputs: number | null;
 }
 
+/** `fakeQuantize`, or another function of the same contract. */
+export type FakeQuantizer = <T extends Tensor>(x: T, options: FakeQuantizeOptions) => T;
+
 export interface FakeQuantLinearOptions extends LayerBits {
   /** See `FakeQuantizeOptions`. */
   readonly gradientLimit?: number | undefined;
+  /** `fakeQuantize` unless told. */
+  readonly quantizer?: FakeQuantizer | undefined;
 }
 
 /** y = Q(x) Q(W)ᵀ + b over the last axis of x; Q is `fakeQuantize`. */
@@ -48,9 +53,9 @@ export class FakeQuantLinear extends Layer {
    * @returns [..., outputs]
    */
   override forward<T extends Tensor>(x: T): T {
-    const { weights, activations, outputs, gradientLimit = Infinity } = this.settings;
+    const { weights, activations, outputs, gradientLimit = Infinity, quantizer = fakeQuantize } = this.settings;
     const put = <X extends Tensor>(values: X, bits: number | null): X =>
-      bits === null ? values : fakeQuantize(values, { bits, gradientLimit });
-    return tf.tidy(() => put(linear(put(x, activations), put(this.weight, weights) as Tensor as Variable<tf.Rank.R2>, this.bias), outputs));
+      bits === null ? values : quantizer(values, { bits, gradientLimit });
+    return tf.tidy(() => put(linear(put(x, activations), put<Tensor2D>(this.weight, weights), this.bias), outputs));
   }
 }

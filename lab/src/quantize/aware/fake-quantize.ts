@@ -1,10 +1,11 @@
 /**
  * @file Fake quantization: numbers are put on the grid that they will later be stored on, but stay floats, and the gradient
- * passes as if nothing had happened (the straight-through estimator, Bengio et al. 2013, section 4). The grid is that of LLM-QAT
- * (Liu et al. 2023, section 3.2; SymQuantizer in facebookresearch/LLM-QAT): symmetric, as far as the largest number of each row.
+ * passes as if nothing had happened (the straight-through estimator, Bengio et al. 2013, section 4). The grid is that of LLM-
+ * QAT (Liu et al. 2023, section 3.2; SymQuantizer in facebookresearch/LLM-QAT): symmetric, as far as the largest number of each
+ * row.
  *
- * Theirs and ours: their code divides the rounded numbers by s + 1e-6, which shrinks them a little; here the scale that divides is
- * the scale that multiplies, so that the numbers are exactly those that packed codes give back. Their gradient is zero where
+ * Theirs and ours: their code divides the rounded numbers by s + 1e-6, which shrinks them a little; here the scale that divides
+ * is the scale that multiplies, so that the numbers are exactly those that packed codes give back. Their gradient is zero where
  * |x| ≥ 2, a left-over of a clipping that they no longer do; here that is an option, off unless told. At 2 bits they switch to
  * another grid; here the rule is the same for every width.
  */
@@ -31,8 +32,8 @@ export interface SymmetricCodes<T extends Tensor = Tensor> {
 const LEAST = 1e-6;
 
 /**
- * scale · round(x / scale), scale = (max|x| + 1e-6) / (2ᵇ⁻¹ − 1) for each row (the last axis): a weight's row is an output channel,
- * an activation's row is a token. Halves go to the even number. The gradient passes unchanged.
+ * scale · round(x / scale), scale = (max|x| + 1e-6) / (2ᵇ⁻¹ − 1) for each row (the last axis): a weight's row is an output
+ * channel, an activation's row is a token. Halves go to the even number. The gradient passes unchanged.
  *
  * @param x [..., N]
  * @throws RangeError for bits that are not a whole number from 2 to 16.

@@ -3,6 +3,7 @@ export * from './distillation.ts';
 export * from './fake-quantize.ts';
 export * from './fake-quant-linear.ts';
 export * from './llm-qat.ts';
-export * from './quantization-aware.ts';
+export * from './packed-aware-linear.ts';
+export { quantizationAware, type AwareBits, type QuantizationAwareOptions } from './quantization-aware.ts';
 export * from './quantized-kv-cache.ts';
 export * from './self-generated.ts';

@@ -41,7 +41,10 @@ export async function llmQAT(model: Transformer, options: LLMQATOptions = {}): P
   const student = copyOf(model);
   try {
     quantizationAware(student, aware);
-    const batches = 'next' in data ? data : sequenceBatches(await selfGeneratedSequences(model, { seed, quiet, ...data }), { batchSize, seed });
+    const batches =
+      'next' in data
+        ? data
+        : sequenceBatches(await selfGeneratedSequences(model, { seed, quiet, ...data }), { batchSize, seed });
     const result = await train(new DistilledModel(student, model), batches, {
       steps: 300,
       learningRate: 3e-4,
@@ -65,10 +68,13 @@ export async function llmQAT(model: Transformer, options: LLMQATOptions = {}): P
  */
 export function copyOf(model: Transformer): Transformer {
   const copy = new Transformer(model.config);
-  const kinds = (of: Transformer): string => [...of.namedModules()].map(([path, { constructor }]) => `${path} ${constructor.name}`).join();
+  const kinds = (of: Transformer): string =>
+    [...of.namedModules()].map(([path, { constructor }]) => `${path} ${constructor.name}`).join();
   if (kinds(copy) !== kinds(model)) {
     copy.dispose();
-    throw new LabError('copyOf: modules of this model were replaced (quantized?), so its configuration does not say how to build it.');
+    throw new LabError(
+      'copyOf: modules of this model were replaced (quantized?), so its configuration does not say how to build it.',
+    );
   }
   copy.loadStateDict(model.stateDict());
   return copy.eval();

@@ -3,12 +3,19 @@
  * keys (and, apart, its values) share one scale over all heads, as in LLM-QAT (Liu et al. 2023, section 3.2); codes are packed
  * into words like quantized weights, each token a row, and become floats when a layer reads them.
  *
- * Positions that turn keys (RoPE) turn them after quantization, as in the paper, where the model leaves that to the cache; else keys
- * are quantized as they come.
+ * Positions that turn keys (RoPE) turn them after quantization, as in the paper, where the model leaves that to the cache; else
+ * keys are quantized as they come.
  *
  * Shapes: B batch, K key/value heads, T new tokens, U tokens so far, S head size, W words of a token.
  */
-import { checkCacheShape, mergeHeads, rotaryEmbedding, splitHeads, type KeysAndValues, type KVCache } from '../../attention/index.ts';
+import {
+  checkCacheShape,
+  mergeHeads,
+  rotaryEmbedding,
+  splitHeads,
+  type KeysAndValues,
+  type KVCache,
+} from '../../attention/index.ts';
 import { tf, type Tensor, type Tensor3D, type Tensor4D } from '../../backend/index.ts';
 import { invariant } from '../../base/index.ts';
 import { dequantize, packedLayout } from '../../ops/index.ts';
@@ -140,8 +147,8 @@ function disposeLayer({ k, v }: Layer): void {
 }
 
 /**
- * Whole numbers −(2ᵇ⁻¹ − 1) … 2ᵇ⁻¹ − 1 as the words of ops/quantized-matmul/layout.ts, in tensor operations: a run of four words
- * holds code 4 k + j in the bits of word j from k · b on.
+ * Whole numbers −(2ᵇ⁻¹ − 1) … 2ᵇ⁻¹ − 1 as the words of ops/quantized-matmul/layout.ts, in tensor operations: a run of four
+ * words holds code 4 k + j in the bits of word j from k · b on.
  *
  * @param codes [B, T, N]
  * @returns [B, T, W] int32
@@ -152,7 +159,11 @@ function packRows(codes: Tensor3D, bits: 4 | 8): Tensor3D {
   const runs = Math.ceil(width / (4 * inWord));
   const middle = 2 ** (bits - 1);
   const unsigned = tf.cast(tf.add(codes, middle), 'int32');
-  const padded = tf.pad(unsigned, [[0, 0], [0, 0], [0, 4 * inWord * runs - width]]);
+  const padded = tf.pad(unsigned, [
+    [0, 0],
+    [0, 0],
+    [0, 4 * inWord * runs - width],
+  ]);
   const byPlace = tf.reshape(padded, [batch * tokens * runs, inWord, 4]);
   const fields = tf.split(byPlace, inWord, 1);
   // The highest field carries the word's sign: from the middle on, its codes count from −2ᵇ⁻¹.

@@ -1,8 +1,8 @@
 /**
  * @file Data that a model writes for itself: what it was trained on is seldom at hand, but what it learned from it is. Every
  * sequence begins with another token of the vocabulary, goes on with the most likely tokens for a moment, so that it starts
- * sensibly, and is drawn from the model's own distribution from then on, so that it is varied. Liu et al. 2023 (LLM-QAT), section
- * 3.1 and generate_data.py.
+ * sensibly, and is drawn from the model's own distribution from then on, so that it is varied. Liu et al. 2023 (LLM-QAT),
+ * section 3.1 and generate_data.py.
  *
  * Shapes: B sequences at a time, T tokens.
  */
@@ -32,7 +32,12 @@ export async function selfGeneratedSequences(model: Transformer, options: SelfGe
   const { contextLength, vocabSize } = model.config;
   const { length = contextLength + 1, greedyLengths = [3, 4, 5], batchSize = 64, seed = 0, quiet = false } = options;
   const { sequences: count = vocabSize * greedyLengths.length } = options;
-  for (const [name, size] of Object.entries({ sequences: count, length, batchSize, 'the number of greedyLengths': greedyLengths.length })) {
+  for (const [name, size] of Object.entries({
+    sequences: count,
+    length,
+    batchSize,
+    'the number of greedyLengths': greedyLengths.length,
+  })) {
     invariant(Number.isInteger(size) && size > 0, `selfGeneratedSequences: ${name} must be a positive integer, got ${size}`);
   }
   invariant(
