@@ -6,5 +6,14 @@ import { chapter as languageModelling } from './02-language-modelling.ts';
 import { chapter as attention } from './03-attention.ts';
 import { chapter as transformer } from './04-transformer.ts';
 import { chapter as flashAttention } from './05-flash-attention.ts';
+import { chapter as quantizationAwareTraining } from './09-quantization-aware-training.ts';
 
-export const chapters: readonly Chapter[] = [welcome, tokens, languageModelling, attention, transformer, flashAttention];
+export const chapters: readonly Chapter[] = [
+  welcome,
+  tokens,
+  languageModelling,
+  attention,
+  transformer,
+  flashAttention,
+  quantizationAwareTraining,
+];
