@@ -4,7 +4,8 @@
  *
  * Shapes: B batch, T tokens, I inputs, O outputs, V vocabulary, K key/value heads, S head size.
  */
-import { nextTokenDistribution, sampleFrom, tf } from 'lab';
+import * as lab from 'lab';
+import { tf } from 'lab';
 
 // #region 9.1 straight-through
 /**
@@ -75,7 +76,8 @@ export async function writeSequence(
   while (tokens.length < length) {
     const logits = await nextLogits(tokens);
     const greedy = tokens.length < greedyLength;
-    tokens.push(greedy ? logits.indexOf(Math.max(...logits)) : sampleFrom(nextTokenDistribution(logits), { uniform }));
+    if (greedy) tokens.push(logits.indexOf(Math.max(...logits)));
+    else tokens.push(lab.sampleFrom(lab.nextTokenDistribution(logits), { uniform }));
   }
   return tokens;
 }

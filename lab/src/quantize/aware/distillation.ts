@@ -36,6 +36,9 @@ export function distillationLoss(student: tf.Tensor, teacher: tf.Tensor): Scalar
   });
 }
 
+/** `distillationLoss`, or another function of the same contract. */
+export type DistillationLoss = (student: Tensor3D, teacher: Tensor3D) => Scalar;
+
 /**
  * A student under its teacher, for `train` and `evaluateLoss`: the loss of a batch is what sets the two apart; targets are not
  * read.
@@ -43,11 +46,16 @@ export function distillationLoss(student: tf.Tensor, teacher: tf.Tensor): Scalar
 export class DistilledModel implements Trainable {
   readonly student: Transformer;
   readonly teacher: Transformer;
+  readonly #lossOf: DistillationLoss;
 
-  /** @param teacher stays as it is */
-  constructor(student: Transformer, teacher: Transformer) {
+  /**
+   * @param teacher stays as it is
+   * @param lossOf of the student's and the teacher's logits
+   */
+  constructor(student: Transformer, teacher: Transformer, lossOf: DistillationLoss = distillationLoss) {
     this.student = student;
     this.teacher = teacher;
+    this.#lossOf = lossOf;
     teacher.eval();
   }
 
@@ -66,7 +74,7 @@ export class DistilledModel implements Trainable {
   loss(tokens: Tensor2D): Scalar {
     return tf.tidy(() => {
       const taught = offTape(() => this.teacher.forward(tokens));
-      return distillationLoss(this.student.forward(tokens), taught);
+      return this.#lossOf(this.student.forward(tokens), taught);
     });
   }
 

@@ -6,7 +6,7 @@ import { LabError } from '../../base/index.ts';
 import type { Batches } from '../../data/index.ts';
 import { Transformer } from '../../model/index.ts';
 import { train, type TrainOptions, type TrainResult } from '../../train/index.ts';
-import { DistilledModel } from './distillation.ts';
+import { DistilledModel, type DistillationLoss } from './distillation.ts';
 import { quantizationAware, type QuantizationAwareOptions } from './quantization-aware.ts';
 import { selfGeneratedSequences, sequenceBatches, type SelfGeneratedOptions } from './self-generated.ts';
 
@@ -19,6 +19,8 @@ export interface LLMQATOptions extends QuantizationAwareOptions {
   readonly data?: SelfGeneratedOptions | Batches;
   /** Sequences in a batch of self-generated data (default 16). */
   readonly batchSize?: number;
+  /** Sets student and teacher apart; `distillationLoss` unless told. */
+  readonly distillation?: DistillationLoss;
   /** How it is trained; the paper's 2e-5 is for models of 7 billion parameters; 3e-4 (default) suits those of a million. */
   readonly training?: Partial<Omit<TrainOptions, 'loss'>>;
   readonly seed?: number;
@@ -36,7 +38,7 @@ export interface LLMQATResult {
  * @throws LabError when it is interrupted while the data is written. An interrupted training gives the student as far as it is.
  */
 export async function llmQAT(model: Transformer, options: LLMQATOptions = {}): Promise<LLMQATResult> {
-  const { data = {}, batchSize = 16, training = {}, seed = 0, quiet = false, ...rest } = options;
+  const { data = {}, batchSize = 16, distillation, training = {}, seed = 0, quiet = false, ...rest } = options;
   const aware = { weights: 4, activations: 8, keyValues: 4, ...rest };
   const student = copyOf(model);
   try {
@@ -45,7 +47,7 @@ export async function llmQAT(model: Transformer, options: LLMQATOptions = {}): P
       'next' in data
         ? data
         : sequenceBatches(await selfGeneratedSequences(model, { seed, quiet, ...data }), { batchSize, seed });
-    const result = await train(new DistilledModel(student, model), batches, {
+    const result = await train(new DistilledModel(student, model, distillation), batches, {
       steps: 300,
       learningRate: 3e-4,
       minimumLearningRate: 0,
