@@ -40,6 +40,8 @@ export interface QuantizationTableSettings {
   readonly steps: number;
   readonly batchSize: number;
   readonly learningRate: number;
+  /** The same for weights of 2 and 3 bits, which have further to go. */
+  readonly coarseLearningRate: number;
 }
 
 export interface QuantizationRow {
@@ -85,7 +87,8 @@ export const quantizationTableExperiment: Experiment<QuantizationTableSettings, 
       sequences: 256,
       steps: 40,
       batchSize: 16,
-      learningRate: 4e-4,
+      learningRate: 1e-4,
+      coarseLearningRate: 1e-3,
     },
     full: {
       study: 'full',
@@ -101,7 +104,8 @@ export const quantizationTableExperiment: Experiment<QuantizationTableSettings, 
       sequences: 1024,
       steps: 300,
       batchSize: 12,
-      learningRate: 4e-4,
+      learningRate: 1e-4,
+      coarseLearningRate: 1e-3,
     },
   },
   async run(settings, context) {
@@ -179,7 +183,9 @@ class Table {
 
   async #trained(bits: Bits): Promise<Transformer> {
     const { model } = this.#study;
-    const { sequences, steps, batchSize, learningRate } = this.#settings;
+    const { sequences, steps, batchSize, coarseLearningRate } = this.#settings;
+    const isCoarse = bits.weights !== null && bits.weights < 4;
+    const learningRate = isCoarse ? coarseLearningRate : this.#settings.learningRate;
     const { quiet } = this.#context;
     this.#sequences ??= await selfGeneratedSequences(model, { sequences, quiet });
     const { student } = await llmQAT(model, {
