@@ -1,6 +1,6 @@
 /**
- * @file Experiments: work too long for a cell of a notebook. Each has a small form that a notebook runs in a minute at most, and
- * a full form for the command line; what was found is kept under a digest of its settings, and says which form it is.
+ * @file Experiments: work too long for a cell of a notebook. Each has a small form that a notebook runs in a minute at most,
+ * and a full form for the command line; what was found is kept under a digest of its settings, and says which form it is.
  */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,12 +1,15 @@
 /** @file Experiments that notebooks show and the command line runs in full. */
 import { LabError } from '../base/index.ts';
 import { runExperiment, type Experiment, type ExperimentOptions, type Finding } from './experiment.ts';
+import { quantizationTableExperiment } from './quantization-table.ts';
 import { studyModelExperiment } from './study-model.ts';
 
 export * from './experiment.ts';
+export * from './quantization-table.ts';
 export * from './study-model.ts';
 
 export const experiments = {
+  'quantization-table': quantizationTableExperiment,
   'study-model': studyModelExperiment,
 } as const;
 

@@ -19,8 +19,8 @@ export interface GenerateTokensOptions extends Omit<SamplingOptions, 'previous'>
   readonly stopTokens?: readonly number[];
   /** Decides what is drawn (default 0). */
   readonly seed?: number;
-  /** Keep keys and values between steps (default true): faster, the same tokens. */
-  readonly cache?: boolean;
+  /** Keep keys and values between steps (default true): faster, the same tokens. Or in a cache of your own making. */
+  readonly cache?: boolean | (() => KVCache);
   /** Logits to probabilities; `nextTokenDistribution` unless told. */
   readonly sampler?: Sampler;
 }
@@ -128,10 +128,10 @@ class Reader {
   #start: number;
 
   /** @param tokens grows from outside */
-  constructor(model: Transformer, tokens: readonly number[], useCache: boolean) {
+  constructor(model: Transformer, tokens: readonly number[], cache: boolean | (() => KVCache)) {
     this.#model = model;
     this.#tokens = tokens;
-    this.#cache = useCache ? model.cache() : undefined;
+    this.#cache = typeof cache === 'function' ? cache() : cache ? model.cache() : undefined;
     this.#start = Math.max(0, tokens.length - model.config.contextLength);
   }
 

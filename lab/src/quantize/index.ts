@@ -32,3 +32,4 @@ export {
 } from './quantize-model.ts';
 export { QuantizedLayer, QuantizedLinear, type QuantizedLinearOptions } from './quantized-linear.ts';
 export { roundToNearest, type RTNOptions } from './rtn.ts';
+export * from './aware/index.ts';

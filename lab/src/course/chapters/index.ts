@@ -8,6 +8,7 @@ import { chapter as transformer } from './04-transformer.ts';
 import { chapter as flashAttention } from './05-flash-attention.ts';
 import { chapter as rounding } from './07-rounding.ts';
 import { chapter as gptq } from './08-gptq.ts';
+import { chapter as quantizationAwareTraining } from './09-quantization-aware-training.ts';
 
 export const chapters: readonly Chapter[] = [
   welcome,
@@ -18,4 +19,5 @@ export const chapters: readonly Chapter[] = [
   flashAttention,
   rounding,
   gptq,
+  quantizationAwareTraining,
 ];

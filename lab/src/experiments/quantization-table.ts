@@ -1,0 +1,218 @@
+/**
+ * @file All ways of quantization on one model, in one table: rounding to nearest, GPTQ, AWQ and LLM-QAT, by the bits of
+ * weights, and by those of weights, activations, and keys and values.
+ */
+import { join } from 'node:path';
+import { LabError } from '../base/index.ts';
+import { sequentialBatches, TokenDataset } from '../data/index.ts';
+import { readText, writeAtomically } from '../files/index.ts';
+import type { Transformer } from '../model/index.ts';
+import type { BitWidth } from '../ops/index.ts';
+import {
+  calibrationBatches,
+  copyOf,
+  llmQAT,
+  quantizeActivations,
+  quantizeModel,
+  selfGeneratedSequences,
+  sequenceBatches,
+  type CalibrationBatch,
+  type QuantizeModelOptions,
+} from '../quantize/index.ts';
+import { evaluateLoss } from '../train/index.ts';
+import type { Experiment, ExperimentContext, ExperimentSize } from './experiment.ts';
+import { studyModel, type Study } from './study-model.ts';
+
+export interface QuantizationTableSettings {
+  readonly study: ExperimentSize;
+  /** Of the validation text. */
+  readonly evaluationTokens: number;
+  /** Windows of the training text that GPTQ and AWQ look at. */
+  readonly calibrationSequences: number;
+  /** Of weights, all else floats. */
+  readonly weightBits: readonly BitWidth[];
+  /** The same with LLM-QAT. */
+  readonly trainedWeightBits: readonly BitWidth[];
+  /** Weights, activations, keys and values. */
+  readonly triples: readonly (readonly [weights: BitWidth, activations: number, keyValues: number])[];
+  /** LLM-QAT: sequences that the model writes, steps, and sequences in a step. */
+  readonly sequences: number;
+  readonly steps: number;
+  readonly batchSize: number;
+  readonly learningRate: number;
+  /** The same for weights of 2 and 3 bits, which have further to go. */
+  readonly coarseLearningRate: number;
+}
+
+export interface QuantizationRow {
+  readonly method: string;
+  /** null: floats. */
+  readonly weights: number | null;
+  readonly activations: number | null;
+  readonly keyValues: number | null;
+  /** On the validation text, per token. */
+  readonly perplexity: number;
+}
+
+export interface QuantizationTable {
+  readonly rows: readonly QuantizationRow[];
+}
+
+/** What is quantized without training, the weights alone. Groups of 32 cost a quarter to half a bit more for each weight. */
+const METHODS: Readonly<Record<string, Omit<QuantizeModelOptions, 'bits' | 'calibration'>>> = {
+  RTN: { method: 'rtn' },
+  'RTN, groups of 32': { method: 'rtn', groupSize: 32 },
+  GPTQ: { method: 'gptq' },
+  'GPTQ, act-order': { method: 'gptq', actOrder: true },
+  'GPTQ, groups of 32': { method: 'gptq', groupSize: 32 },
+  'AWQ, groups of 32': { method: 'awq', groupSize: 32 },
+};
+
+export const quantizationTableExperiment: Experiment<QuantizationTableSettings, QuantizationTable> = {
+  name: 'quantization-table',
+  question: 'What does a model lose by each way of quantization?',
+  version: 1,
+  settings: {
+    small: {
+      study: 'small',
+      evaluationTokens: 4096,
+      calibrationSequences: 32,
+      weightBits: [4, 3, 2],
+      trainedWeightBits: [],
+      triples: [
+        [8, 8, 8],
+        [4, 8, 8],
+        [4, 8, 4],
+      ],
+      sequences: 256,
+      steps: 40,
+      batchSize: 16,
+      learningRate: 1e-4,
+      coarseLearningRate: 1e-3,
+    },
+    full: {
+      study: 'full',
+      evaluationTokens: 32768,
+      calibrationSequences: 128,
+      weightBits: [8, 4, 3, 2],
+      trainedWeightBits: [8, 4, 3, 2],
+      triples: [
+        [8, 8, 8],
+        [4, 8, 8],
+        [4, 8, 4],
+      ],
+      sequences: 1024,
+      steps: 300,
+      batchSize: 12,
+      learningRate: 1e-4,
+      coarseLearningRate: 1e-3,
+    },
+  },
+  async run(settings, context) {
+    const study = await studyModel({ size: settings.study, quiet: context.quiet });
+    try {
+      return { rows: await new Table(study, settings, context).rows() };
+    } finally {
+      study.model.dispose();
+    }
+  },
+  describe: ({ rows }) => describeRows(rows),
+};
+
+type Bits = Omit<QuantizationRow, 'method' | 'perplexity'>;
+
+/** Row after row; those that an interrupted run found are read again. */
+class Table {
+  readonly #study: Study;
+  readonly #settings: QuantizationTableSettings;
+  readonly #context: ExperimentContext;
+  readonly #calibration: CalibrationBatch[];
+  #sequences: Int32Array[] | undefined;
+
+  constructor(study: Study, settings: QuantizationTableSettings, context: ExperimentContext) {
+    this.#study = study;
+    this.#settings = settings;
+    this.#context = context;
+    const { contextLength } = study.model.config;
+    this.#calibration = calibrationBatches(study.training, { sequences: settings.calibrationSequences, contextLength });
+  }
+
+  async rows(): Promise<QuantizationRow[]> {
+    const { weightBits, trainedWeightBits, triples } = this.#settings;
+    const floats: Bits = { weights: null, activations: null, keyValues: null };
+    const work: [method: string, bits: Bits][] = [['floats', floats]];
+    for (const method of Object.keys(METHODS))
+      work.push(...weightBits.map((weights): [string, Bits] => [method, { ...floats, weights }]));
+    work.push(...trainedWeightBits.map((weights): [string, Bits] => ['LLM-QAT', { ...floats, weights }]));
+    for (const method of ['RTN', 'GPTQ', 'LLM-QAT']) {
+      for (const [weights, activations, keyValues] of triples) work.push([method, { weights, activations, keyValues }]);
+    }
+    const path = join(this.#context.folder, 'rows.json');
+    const rows = await readRows(path);
+    for (const [method, bits] of work.slice(rows.length)) {
+      rows.push({ method, ...bits, perplexity: await this.#perplexity(method, bits) });
+      this.#context.throwIfInterrupted();
+      await writeAtomically(path, [Buffer.from(JSON.stringify(rows))]);
+      if (!this.#context.quiet) console.log(describeRows(rows.slice(-1)));
+    }
+    return rows;
+  }
+
+  async #perplexity(method: string, bits: Bits): Promise<number> {
+    const model = await this.#quantized(method, bits);
+    this.#context.throwIfInterrupted();
+    try {
+      const { validation } = this.#study;
+      const text = new TokenDataset(validation.ids.subarray(0, this.#settings.evaluationTokens + 1), validation.vocabSize);
+      const { contextLength } = model.config;
+      return Math.exp(await evaluateLoss(model, sequentialBatches(text, { batchSize: 16, contextLength })));
+    } finally {
+      model.dispose();
+    }
+  }
+
+  async #quantized(method: string, { weights, activations, keyValues }: Bits): Promise<Transformer> {
+    if (method === 'LLM-QAT') return this.#trained({ weights, activations, keyValues });
+    const model = copyOf(this.#study.model);
+    if (weights === null) return model;
+    const options = { ...METHODS[method]!, bits: weights as BitWidth, quiet: true };
+    await quantizeModel(model, options.method === 'rtn' ? options : { ...options, calibration: this.#calibration });
+    if (activations !== null || keyValues !== null) quantizeActivations(model, { activations, keyValues });
+    return model;
+  }
+
+  async #trained(bits: Bits): Promise<Transformer> {
+    const { model } = this.#study;
+    const { sequences, steps, batchSize, coarseLearningRate } = this.#settings;
+    const isCoarse = bits.weights !== null && bits.weights < 4;
+    const learningRate = isCoarse ? coarseLearningRate : this.#settings.learningRate;
+    const { quiet } = this.#context;
+    this.#sequences ??= await selfGeneratedSequences(model, { sequences, quiet });
+    const { student } = await llmQAT(model, {
+      ...bits,
+      data: sequenceBatches(this.#sequences, { batchSize }),
+      training: { steps, learningRate },
+      quiet,
+    });
+    return student;
+  }
+}
+
+async function readRows(path: string): Promise<QuantizationRow[]> {
+  try {
+    return JSON.parse(await readText(path)) as QuantizationRow[];
+  } catch (error) {
+    if (error instanceof LabError || error instanceof SyntaxError) return [];
+    throw error;
+  }
+}
+
+function describeRows(rows: readonly QuantizationRow[]): string {
+  const bits = (given: number | null): string => String(given ?? 'f32');
+  return rows
+    .map(({ method, weights, activations, keyValues, perplexity }) => {
+      const setting = [weights, activations, keyValues].map(bits).join('-');
+      return `${method.padEnd(20)} ${setting.padEnd(12)} ${perplexity.toFixed(3)}`;
+    })
+    .join('\n');
+}
