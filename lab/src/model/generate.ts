@@ -9,6 +9,7 @@ import { interruptible, invariant, LabError, Random } from '../base/index.ts';
 import type { KVCache } from '../attention/index.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
 import { checkSamplingOptions, nextTokenDistribution, sampleFrom, type Sampler, type SamplingOptions } from './sampling.ts';
+import { beforeStop, settled } from './stop-text.ts';
 import { checkTokens, tokensTensor } from './tokens.ts';
 import type { Transformer } from './transformer.ts';
 
@@ -67,21 +68,6 @@ export async function generate(
     show(text, written.at(-1) ?? -1);
     return prompt + text;
   });
-}
-
-/** The text up to the first stop text in it. */
-function beforeStop(text: string, stops: readonly string[]): string {
-  const ends = stops.map((stop) => text.indexOf(stop)).filter((at) => at >= 0);
-  return ends.length > 0 ? text.slice(0, Math.min(...ends)) : text;
-}
-
-/** The text without an end that the next token may still change: the start of a stop text, or of a character of several bytes. */
-function settled(text: string, stops: readonly string[]): string {
-  for (let at = 0; at < text.length; at++) {
-    const rest = text.slice(at);
-    if (/^\uFFFD+$/.test(rest) || stops.some((stop) => stop.startsWith(rest))) return text.slice(0, at);
-  }
-  return text;
 }
 
 /**
