@@ -3,6 +3,7 @@
  */
 import { readFileSync } from 'node:fs';
 import {
+  flattenProgram,
   LabError,
   parseProgram,
   programTokens,
@@ -142,6 +143,24 @@ describe('reading', () => {
     expect(programTokens(tokens.join('|'))).toEqual(tokens);
     expect(parseProgram([...tokens, 'EOF'])).toEqual(parseProgram(tokens));
     expect(parseProgram('53.2')).toEqual({ kind: 'number', text: '53.2' });
+  });
+});
+
+describe('the nested form', () => {
+  it('becomes steps, the inner ones first', () => {
+    // The example in the public evaluator's own description.
+    expect(flattenProgram('divide(72, multiply(6, 210))')).toBe('multiply(6, 210), divide(72, #0)');
+    expect(flattenProgram('subtract(divide(9413, 20.01), divide(8249, 9.48))')).toBe(
+      'divide(9413, 20.01), divide(8249, 9.48), subtract(#0, #1)',
+    );
+    expect(runProgram(flattenProgram('divide(table_sum(rate, none), const_2)'), table).answer).toBe(0.0575);
+    for (const flat of ['206588', 'add(1, 2)', 'table_max(net income, none)']) expect(flattenProgram(flat)).toBe(flat);
+  });
+
+  it('stays broken when it is', () => {
+    for (const broken of ['add(1, add(2, 3)', 'add(1, 2))', ')', 'add(add(1, 2))', '']) {
+      expect(runProgram(flattenProgram(broken)).answer, broken).toBe('n/a');
+    }
   });
 });
 

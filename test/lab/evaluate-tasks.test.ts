@@ -140,6 +140,10 @@ describe('choices', () => {
     const { records: read } = await loadChoices(path);
     expect(read[0]).toEqual({ prompt: 'a', choices: [' b', ' c'], answer: 1 });
     expect(read[1]).toEqual(read[0]);
+    const market = (await loadChoices(join(projectRoot(), 'datasets', 'market', 'questions-test.jsonl'))).records;
+    expect(market.length).toBeGreaterThan(1000);
+    expect(market[0]!.prompt).toMatch(/^Question: .+\?\nAnswer:$/);
+    for (const { choices: four, answer } of market) expect([four.length, four[answer]![0]]).toEqual([4, ' ']);
     for (const [line, reason] of [
       ['{', /line 2: it is not JSON/],
       ['[]', /not an object/],

@@ -39,7 +39,7 @@ export const evaluate: Command = {
     file: {
       type: 'string',
       value: 'FILE',
-      help: 'choices: lines of {"prompt", "choices", "answer"}; sentiment: FPB or FiQA; conversations: ConvFinQA',
+      help: 'choices: lines of {"prompt" or "question", "choices", "answer"}; sentiment: FPB or FiQA; conversations: ConvFinQA',
     },
     model: modelOption,
     window: { type: 'number', help: "perplexity: tokens that the model sees at once (default: its context's size)" },
@@ -62,6 +62,7 @@ export const evaluate: Command = {
   },
   examples: [
     'npm run lab -- evaluate --perplexity README.md --model gpt2 --stride 512',
+    'npm run lab -- evaluate --task choices --file datasets/market/questions-test.jsonl --model gpt2 --limit 100',
     'npm run lab -- evaluate --task sentiment --file Sentences_50Agree.txt --model gpt2 --shots 5 --limit 200',
     'npm run lab -- evaluate --task conversations --file dev.json --model smollm2 --json',
   ],

@@ -5,7 +5,7 @@
  */
 import { invariant } from '../base/index.ts';
 
-export interface CalibrationOptions {
+export interface ReliabilityOptions {
   /** How many bins (default 15, as Guo et al.). */
   readonly bins?: number;
   /** Bins ((b − 1)/B, b/B] of equal width (default), or with equally many items, where equal confidences stay together. */
@@ -39,7 +39,7 @@ export interface Calibration {
 export function calibration(
   confidences: readonly number[],
   correct: readonly boolean[],
-  options: CalibrationOptions = {},
+  options: ReliabilityOptions = {},
 ): Calibration {
   const { bins = 15, binning = 'width' } = options;
   checkProbabilities('calibration', confidences, correct.length);

@@ -1,6 +1,7 @@
 /**
  * @file Questions with choices, one JSON object a line: `{ "prompt": …, "choices": [ … ], "answer": 1 }`, or the right choice's
- * text as the answer.
+ * text as the answer. With a `question` in place of the prompt, as in datasets/market, it is put between `Question:` and
+ * `Answer:`, and a blank before each choice.
  */
 import { readText } from '../../files/index.ts';
 import { isEntry, listField, textField } from './fields.ts';
@@ -42,5 +43,7 @@ function choiceRecord(line: string): ChoiceRecord {
   if (typeof answer !== 'number' || !(answer in choices)) {
     throw new RecordError(`"answer" is ${JSON.stringify(given)}, which is none of the ${choices.length} choices`);
   }
-  return { prompt: textField(entry, 'prompt'), choices, answer };
+  if (entry['question'] === undefined) return { prompt: textField(entry, 'prompt'), choices, answer };
+  const prompt = `Question: ${textField(entry, 'question')}\nAnswer:`;
+  return { prompt, choices: choices.map((choice) => ` ${choice}`), answer };
 }

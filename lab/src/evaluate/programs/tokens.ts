@@ -85,6 +85,27 @@ export function parseProgram(program: string | readonly string[]): ParsedProgram
   return { kind: 'steps', steps };
 }
 
+/**
+ * The nested form, in which FinQA also writes programs (`program_re`), as steps:
+ * `divide(72, multiply(6, 210))` → `multiply(6, 210), divide(72, #0)`. One that is not well formed comes out broken.
+ */
+export function flattenProgram(nested: string): string {
+  const open: string[] = [];
+  const steps: string[] = [];
+  const tokens = programTokens(nested);
+  for (const token of tokens) {
+    if (token !== ')') {
+      open.push(token);
+      continue;
+    }
+    const [opening, first, second] = open.splice(-3);
+    if (second === undefined) return nested;
+    steps.push(`${opening}${first}, ${second})`);
+    open.push(`#${steps.length - 1}`);
+  }
+  return steps.length === 0 || open.length !== 1 ? nested : steps.join(', ');
+}
+
 function isOperation(name: string): name is ProgramOperation {
   return (PROGRAM_OPERATIONS as readonly string[]).includes(name);
 }
