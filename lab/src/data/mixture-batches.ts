@@ -60,15 +60,7 @@ export function mixtureBatches(sources: readonly MixtureDataset[], options: Mixt
       return { inputs, targets, batchSize, contextLength };
     },
     get drawn() {
-      const trained = decks.map((deck) => deck.drawn * contextLength);
-      const all = trained.reduce((a, b) => a + b, 0);
-      return decks.map((deck, i) => ({
-        name: deck.name,
-        available: deck.dataset.length,
-        share: all === 0 ? 0 : trained[i]! / all,
-        trained: trained[i]!,
-        epochs: deck.drawn / deck.windows,
-      }));
+      return drawnFrom(decks, contextLength);
     },
     get state() {
       return { random: random.state, windows: decks.map((deck) => deck.drawn) } satisfies MixtureState;
@@ -81,6 +73,17 @@ export function mixtureBatches(sources: readonly MixtureDataset[], options: Mixt
       for (const [i, deck] of decks.entries()) deck.drawn = saved.windows[i]!;
     },
   };
+}
+
+function drawnFrom(decks: readonly Deck[], contextLength: number): MixtureShare[] {
+  const all = decks.reduce((sum, deck) => sum + deck.drawn, 0);
+  return decks.map(({ name, dataset, drawn, windows }) => ({
+    name,
+    available: dataset.length,
+    share: all === 0 ? 0 : drawn / all,
+    trained: drawn * contextLength,
+    epochs: drawn / windows,
+  }));
 }
 
 /** An index drawn by weight; the weights sum to 1. */

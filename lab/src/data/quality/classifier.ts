@@ -165,7 +165,7 @@ export interface EducationalOptions {
   readonly score: (text: string) => number;
   /** The smallest score that is kept (default 0.5). */
   readonly minScore?: number;
-  /** What decides the score, for the report: the digest of a classifier. */
+  /** Names the judge, as the digest of a classifier does: a run that was interrupted goes on only with the same. */
   readonly scorer?: string;
 }
 

@@ -3,6 +3,7 @@
  * What cannot be read is a record, too: it is counted, named and left out, or refused.
  */
 import { isUtf8 } from 'node:buffer';
+import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, extname, join } from 'node:path';
 import { LabError } from '../../base/index.ts';
@@ -89,7 +90,7 @@ export function corpusOf(texts: readonly string[], name = 'texts'): CorpusSource
   const sizes = texts.map((text) => Buffer.byteLength(text));
   return {
     name,
-    key: JSON.stringify([name, sizes]),
+    key: createHash('sha256').update(JSON.stringify(texts)).digest('hex'),
     bytes: sizes.reduce((a, b) => a + b, 0),
     records: () =>
       texts.map((text, i) => ({

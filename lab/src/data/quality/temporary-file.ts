@@ -1,6 +1,6 @@
 /**
- * @file A file for what memory should not hold, gone when it is closed; where an open file may be removed, as on Linux, nothing is
- * left behind even by a process that is killed.
+ * @file A file for what memory should not hold, gone when it is closed; where an open file may be removed, as on Linux, nothing
+ * is left behind even by a process that is killed.
  */
 import { closeSync, mkdirSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
