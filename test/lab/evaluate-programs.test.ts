@@ -11,7 +11,7 @@ import {
   runProgram,
   sameProgram,
   scorePrograms,
-  roundHalfEven,
+  roundToDecimals,
   type ProgramTable,
 } from 'lab';
 import { evaluate } from 'mathjs';
@@ -130,7 +130,7 @@ describe('running', () => {
       const wanted: unknown = evaluate(expressions.at(-1)!);
       if (found === 'n/a') continue;
       compared++;
-      expect(found, steps.join(', ')).toBe(roundHalfEven(wanted as number, 5));
+      expect(found, steps.join(', ')).toBe(roundToDecimals(wanted as number, 5));
     }
     expect(compared).toBeGreaterThan(350);
   });

@@ -15,7 +15,7 @@ import {
   pairedBootstrap,
   pairedPermutation,
   Random,
-  roundHalfEven,
+  roundToDecimals,
 } from 'lab';
 import { describe, expect, it } from 'vitest';
 
@@ -245,10 +245,10 @@ describe('tests on pairs', () => {
 describe('rounding', () => {
   it('is Python’s', () => {
     for (const [value, digits, rounded] of fixture.rounding) {
-      expect(Math.abs(roundHalfEven(value, digits) - rounded), `${value} ${digits}`).toBe(0);
+      expect(Math.abs(roundToDecimals(value, digits) - rounded), `${value} ${digits}`).toBe(0);
     }
-    expect(roundHalfEven(Infinity, 5)).toBe(Infinity);
-    expect(() => roundHalfEven(1, -1)).toThrow(RangeError);
+    expect(roundToDecimals(Infinity, 5)).toBe(Infinity);
+    expect(() => roundToDecimals(1, -1)).toThrow(RangeError);
   });
 });
 

@@ -3,7 +3,7 @@
  * laid over some weights. In single precision and to the bit as the authors of GPTQ do it (IST-DASLab/gptq, quant.py), but for
  * one thing: a symmetric grid is symmetric for weights that are all positive, too.
  */
-import { invariant } from '../base/index.ts';
+import { invariant, roundHalfToEven } from '../base/index.ts';
 import { fromFloat32, toFloat32 } from '../files/index.ts';
 import { BIT_WIDTHS, type BitWidth } from '../ops/index.ts';
 
@@ -35,13 +35,6 @@ export interface WeightGrid {
 const [SHARES, TRIED] = [100, 80];
 /** The power of the errors that the search adds up. */
 const NORM = 2.4;
-/** Added and taken away again, it leaves no room for a fraction: the processor rounds, halves to even. */
-const NO_FRACTION = 1.5 * 2 ** 52;
-
-/** To the nearest whole number, halves to the even one, as PyTorch rounds; `Math.round` takes them up. */
-export function roundHalfToEven(x: number): number {
-  return Math.abs(x) < 2 ** 51 ? x + NO_FRACTION - NO_FRACTION : x;
-}
 
 /**
  * The grid over some weights; it always holds 0.

@@ -2,12 +2,12 @@
  * @file Chapter 07, rounding: its exercises, the library's functions in their place, and how the reader's grid becomes the one
  * that the library rounds models to.
  */
+import { roundHalfToEven } from '../../base/index.ts';
 import {
   decodeMatrix,
   decodeWeight,
   encodeWeight,
   fitGrid,
-  roundHalfToEven,
   roundToNearest,
   type MatrixShape,
   type WeightGrid,

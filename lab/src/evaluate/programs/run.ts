@@ -2,7 +2,7 @@
  * @file Running a table program by the rules of the public evaluators of FinQA and ConvFinQA: float64 arithmetic, the answer
  * rounded to 5 digits behind the point, `yes` or `no` for comparisons, and `n/a` for whatever cannot be computed.
  */
-import { roundHalfEven } from '../../base/index.ts';
+import { roundToDecimals } from '../../base/index.ts';
 import { type ProgramOperation, parseProgram, type ProgramStep } from './tokens.ts';
 
 /** Rows of cells; the first cell of a row is its name. */
@@ -48,7 +48,7 @@ class CannotRun extends Error {}
 function answerOf(value: ProgramValue): ProgramValue {
   if (typeof value !== 'number') return value;
   if (Number.isNaN(value)) throw new CannotRun('the result is not a real number');
-  return roundHalfEven(value, 5);
+  return roundToDecimals(value, 5);
 }
 
 /**

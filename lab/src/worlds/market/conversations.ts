@@ -2,7 +2,7 @@
  * @file Conversations about a company's table, in ConvFinQA's own fields: a report with a table, questions that follow one from
  * another, and for each the program that answers it.
  */
-import { invariant, Random, roundHalfEven } from '../../base/index.ts';
+import { invariant, Random, roundToDecimals } from '../../base/index.ts';
 import type { ConversationTurn, TableConversation } from '../../data/index.ts';
 import { Weighted } from './draw.ts';
 import type { Company, MarketKnowledge, YearFigures } from './knowledge.ts';
@@ -135,13 +135,13 @@ class Report {
 
   #selection(row: RowKey, column: number, questions: readonly string[]): Turn {
     const { text, value } = this.#cell(row, column);
-    return { question: this.#random.pick(questions), program: text, answer: roundHalfEven(value, 5) };
+    return { question: this.#random.pick(questions), program: text, answer: roundToDecimals(value, 5) };
   }
 
   #computed(questions: readonly string[], compute: (program: ProgramText) => Operand): Turn {
     const program = new ProgramText();
     const { value } = compute(program);
-    return { question: this.#random.pick(questions), program: String(program), answer: roundHalfEven(value, 5) };
+    return { question: this.#random.pick(questions), program: String(program), answer: roundToDecimals(value, 5) };
   }
 
   /** Two years of a row, their difference, and what share of the earlier one that is. */
@@ -232,7 +232,7 @@ class Report {
     const high = Math.max(...values);
     const low = Math.min(...values);
     const turn = (questions: readonly string[], program: string, value: number): Turn => {
-      return { question: this.#random.pick(questions), program, answer: roundHalfEven(value, 5) };
+      return { question: this.#random.pick(questions), program, answer: roundToDecimals(value, 5) };
     };
     return [
       turn(

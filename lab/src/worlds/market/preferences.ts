@@ -2,7 +2,7 @@
  * @file Pairs of answers of which one is better, by a reward that is known. Every answer is the good one with something wrong,
  * and the flawed proxy likes some of what is wrong.
  */
-import { invariant, Random, roundHalfEven } from '../../base/index.ts';
+import { invariant, Random, roundToDecimals } from '../../base/index.ts';
 import { untruth } from './falsify.ts';
 import { FactDraw } from './instructions.ts';
 import type { Fact, MarketKnowledge } from './knowledge.ts';
@@ -73,7 +73,7 @@ export function marketPreferences(knowledge: MarketKnowledge, options: MarketPre
 function judged(kind: AnswerKind, prompt: string, fact: Fact, knowledge: MarketKnowledge, random: Random): JudgedAnswer {
   const text = marketAnswer(kind, fact, knowledge, random);
   const { factual, polite, concise, total } = marketReward(prompt, text, knowledge);
-  const short = (value: number): number => roundHalfEven(value, 4);
+  const short = (value: number): number => roundToDecimals(value, 4);
   const reward = { factual: short(factual), polite: short(polite), concise: short(concise), total: short(total) };
   return { kind, text, reward, proxy: short(proxyReward(text)) };
 }
