@@ -141,6 +141,12 @@ function run(command: string, args: readonly string[]): Promise<{ status: number
   });
 }
 
+/** vitest looks up the source of every line that looks like one of a stack, which takes minutes when a kernel repeats itself. */
+function shortened(text: string, most = 8000): string {
+  if (text.length <= most) return text;
+  return `${text.slice(0, most / 2)}\n… ${text.length - most} characters …\n${text.slice(-most / 2)}`;
+}
+
 describe('in the kernel', () => {
   const scratch = mkdtempSync(path.join(tmpdir(), 'lab-notebooks-'));
   const times: string[] = [];
@@ -164,7 +170,7 @@ describe('in the kernel', () => {
       '--timeout',
       String(limitMs / 1000),
     ]);
-    if (status !== 0) throw new Error(`${name}: a cell failed.\n\n${stderr}`);
+    if (status !== 0) throw new Error(`${name}: a cell failed.\n\n${shortened(stderr)}`);
     const { seconds } = JSON.parse(stdout.trim().split('\n').at(-1)!) as Report;
     times.push(`${seconds.toFixed(1).padStart(6)} s  ${name}`);
     return JSON.parse(readFileSync(executed, 'utf8')) as Notebook;
