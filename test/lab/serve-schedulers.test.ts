@@ -80,7 +80,7 @@ async function randomSchedule(seed: number, policy: (random: Random) => Schedule
 
 describe('a random schedule gives every request what it would get alone, and leaks nothing', () => {
   for (const [name, policy] of Object.entries(policies)) {
-    it(`${name}`, async () => {
+    it(`under ${name}`, async () => {
       const totals = { preemptions: 0, found: 0, cancelled: 0 };
       for (let seed = 0; seed < 120; seed++) await randomSchedule(seed, policy, totals);
       expect(totals.cancelled).toBeGreaterThan(20);
