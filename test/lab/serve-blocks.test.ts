@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 
 const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i);
 
-describe("vLLM's worked example: ten blocks of four tokens", () => {
+describe('the worked example of vLLM: ten blocks of four tokens', () => {
   const manager = new BlockManager({ blocks: 10, blockSize: 4 });
   const [r0, r1, r2] = [new BlockTable(), new BlockTable(), new BlockTable()];
   const text = range(100, 200); // request 0's
@@ -55,7 +55,7 @@ describe("vLLM's worked example: ten blocks of four tokens", () => {
     expect(manager.open(r2, tokens)).toBe(12);
     expect(r2.blocks).toEqual([0, 1, 2, 7, 8, 9, 4, 3]);
     expect(manager.freeQueue).toEqual([6, 5]);
-    expect(manager.cachedBlocks.sort()).toEqual([0, 1, 2, 5]); // 3 was thrown out
+    expect(manager.cachedBlocks.sort((a, b) => a - b)).toEqual([0, 1, 2, 5]); // 3 was thrown out
     manager.check([r2]);
   });
 });
@@ -174,6 +174,8 @@ describe('invariants', () => {
       }
       manager.check(tables.map(({ table }) => table));
     }
+    for (const { table } of tables) manager.release(table);
+    expect(manager.free).toBe(24);
   });
 
   it('are told when they do not hold', () => {

@@ -9,12 +9,14 @@ import type { BenchRow } from './measure.ts';
 import { benchOps } from './ops.ts';
 import { benchQuantize } from './quantize.ts';
 import { benchQuantized } from './quantized.ts';
+import { benchServe } from './serve.ts';
 import { benchTokenizer } from './tokenizer.ts';
 import { benchTrain, type BenchTrainOptions } from './train.ts';
 
 export { compare, formatTable, shareOf, timesOf, type BenchRow } from './measure.ts';
 export { operationPairs, passes, type OperationPair } from './ops.ts';
 export { withoutFusedKernels } from './plain.ts';
+export { idealGain } from './serve.ts';
 export { benchTrain } from './train.ts';
 export { takeTurns, type Competitor, type TurnOptions } from './turns.ts';
 export * from './yardstick.ts';
@@ -36,6 +38,7 @@ export const benchmarks: Readonly<Record<string, (backend: string, options: Benc
   quantized: benchQuantized,
   train: benchTrain,
   decode: benchDecode,
+  serve: benchServe,
   ops: benchOps,
   tokenizer: benchTokenizer,
 };

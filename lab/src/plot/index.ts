@@ -14,4 +14,5 @@ export * from './segmentations.ts';
 export * from './show.ts';
 export { renderSvg } from './svg.ts';
 export * from './tile-map.ts';
+export * from './timeline.ts';
 export * from './tokens.ts';

@@ -84,27 +84,27 @@ export class Engine {
    */
   submit(prompt: ArrayLike<number> | string, options: RequestOptions = {}): Completion {
     const id = this.#nextId++;
-    const client: Client = {
-      completion: new Completion(id, () => this.#cancel(client)),
-      writer: new Writer(options, this.#tokenizer),
-      tokenTimes: [],
-      cancelled: false,
-      finishReason: 'length',
-    };
+    let client: Client | undefined;
+    const completion = new Completion(id, () => {
+      if (client) client.cancelled = true;
+      this.#wake?.();
+    });
     try {
       const tokens = typeof prompt === 'string' ? this.#encode(prompt) : prompt;
       const maxTokens = checkRequest(tokens, options, this.#limits());
-      const now = (this.state.now = this.#now());
-      const sequence = new Sequence({ id, prompt: tokens, maxTokens, arrival: now, extras: options.extras ?? '' });
+      const writer = new Writer(options, this.#tokenizer);
+      client = { completion, writer, tokenTimes: [], cancelled: false, finishReason: 'length' };
+      this.state.now = this.#now();
+      const sequence = new Sequence({ id, prompt: tokens, maxTokens, arrival: this.state.now, extras: options.extras ?? '' });
       this.#clients.set(sequence, client);
       this.state.add(sequence);
     } catch (error) {
-      client.completion.fail(error);
-      return client.completion;
+      completion.fail(error);
+      return completion;
     }
     this.#wake?.();
     this.#loop ??= this.#run();
-    return client.completion;
+    return completion;
   }
 
   /** Resolves when nobody is there any more. */
@@ -133,11 +133,6 @@ export class Engine {
     return (performance.now() - this.#started) / 1000;
   }
 
-  #cancel(client: Client): void {
-    client.cancelled = true;
-    this.#wake?.();
-  }
-
   async #run(): Promise<void> {
     // The caller may have more requests to bring before the first pass.
     await setImmediate();
@@ -147,7 +142,7 @@ export class Engine {
       } catch (error) {
         // What was planned cannot be carried out any more.
         this.state.takeTransfers();
-        for (const sequence of [...this.#clients.keys()]) this.#fail(sequence, error);
+        for (const sequence of this.#clients.keys()) this.#fail(sequence, error);
       }
       // Lets clients in, and those that read go on.
       await setImmediate();

@@ -32,22 +32,22 @@ export class ServingLog {
   readonly events: LoggedEvent[] = [];
   readonly spans: ServingSpan[] = [];
   readonly #last = new Map<number, ServingSpan>();
-  /** Up to which token everybody had come before they lost their place. */
+  /** Up to which token everybody has been computed, also if it was lost. */
   readonly #reached = new Map<number, number>();
 
-  readonly event = (event: SequenceEvent, { id, computed }: Sequence, time: number): void => {
-    this.events.push({ time, request: id, event });
-    if (event === 'preempt') this.#reached.set(id, Math.max(this.#reached.get(id) ?? 0, computed));
-    if (event === 'arrive') this.#extend(id, 'waiting', time, time);
+  event(event: SequenceEvent, { id, arrival }: Sequence, time: number): void {
+    this.events.push({ time: event === 'arrive' ? arrival : time, request: id, event });
+    if (event === 'arrive') this.#extend(id, 'waiting', arrival, arrival);
     if (event === 'preempt' || event === 'swapOut') this.#extend(id, 'preempted', time, time);
     if (event === 'finish') this.#until(id, time);
-  };
+  }
 
   /** A pass; to be told before the state advances. */
   pass({ entries }: PassPlan, from: number, to: number): void {
     for (const { sequence, tokens, padding = 0 } of entries) {
       this.#until(sequence.id, from);
       this.#extend(sequence.id, tokens === 0 && padding > 0 ? 'wasted' : this.#kindOf(sequence), from, to);
+      this.#reached.set(sequence.id, Math.max(this.#reached.get(sequence.id) ?? 0, sequence.computed + tokens));
     }
   }
 

@@ -5,7 +5,7 @@
 import { invariant } from '../base/index.ts';
 import { BlockManager, type BlockTable, type BlockCopy, type BlockManagerOptions } from './block-manager.ts';
 import type { PassPlan } from './scheduler.ts';
-import { Sequence } from './sequence.ts';
+import type { Sequence } from './sequence.ts';
 
 export interface ServingStateOptions extends BlockManagerOptions {
   /** Blocks of the host's memory for what is swapped out (default: as many as there are on the device). */

@@ -24,7 +24,7 @@ export class StaticScheduler implements Scheduler {
 
   step(state: ServingState): PassPlan {
     if (state.running.every(({ complete }) => complete)) {
-      for (const sequence of [...state.running]) state.giveBack(sequence);
+      while (state.running[0]) state.giveBack(state.running[0]);
       const wakeAt = this.wait(state);
       if (wakeAt !== undefined) return { entries: [], wakeAt };
       admitWithReservation(state, this.batchSize);
