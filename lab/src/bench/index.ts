@@ -3,6 +3,7 @@ import { benchAttention } from './attention.ts';
 import { benchDecode } from './decode.ts';
 import { benchHead } from './head.ts';
 import { benchLoad } from './load.ts';
+import { benchMarket } from './market.ts';
 import { benchMatmul } from './matmul.ts';
 import type { BenchRow } from './measure.ts';
 import { benchOps } from './ops.ts';
@@ -28,6 +29,7 @@ export const benchmarks: Readonly<Record<string, (backend: string, options: Benc
   attention: benchAttention,
   head: benchHead,
   load: benchLoad,
+  market: benchMarket,
   matmul: benchMatmul,
   quantized: benchQuantized,
   train: benchTrain,
