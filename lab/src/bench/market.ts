@@ -106,12 +106,13 @@ async function learn(model: Transformer, { text, tokenizer }: Material, seed: nu
   const batches = randomBatches(dataset, { batchSize, contextLength, seed });
   const { seconds, tokensPerSecond, losses, interrupted } = await train(model, batches, { steps, learningRate });
   if (interrupted) throw new LabError('Interrupted: nothing was measured.');
-  const loss = losses.slice(-100).reduce((sum, one) => sum + one.loss, 0) / 100;
+  const last = losses.slice(-100);
+  const loss = last.reduce((sum, one) => sum + one.loss, 0) / last.length;
   const shape = `${steps} steps of ${batchSize} × ${contextLength} tokens, loss ${loss.toFixed(3)}`;
   return { shape, ms: (1000 * seconds) / steps, tokensPerSecond };
 }
 
-const percent = (share: number): string => `${(100 * share).toFixed(0)}%`;
+const percent = (share: number): string => (Number.isNaN(share) ? 'none' : `${(100 * share).toFixed(0)}%`);
 
 interface Answers {
   readonly right: number;
