@@ -245,6 +245,14 @@ describe('a judgement', () => {
     expect(judge(had(before!.employees, after!.year))).toEqual(['employees contradicted']);
   });
 
+  it('can read nothing in nonsense, however long', () => {
+    for (const [nonsense, sentences] of [['Valdora ', 1], ['1,111', 1], ['a. ', 20_000], ['\n ', 0]] as const) {
+      const judged = judgeMarket(nonsense.repeat(20_000), world);
+      expect(judged.sentences).toHaveLength(sentences);
+      expect(judged.parsed).toBe(0);
+    }
+  });
+
   it('counts', () => {
     const text = `${company.name} was founded in ${company.founded}. It was founded in 1901. Mumble mumble.`;
     const judged = judgeMarket(text, world);

@@ -4,6 +4,7 @@ import { benchData } from './data.ts';
 import { benchDecode } from './decode.ts';
 import { benchHead } from './head.ts';
 import { benchLoad } from './load.ts';
+import { benchMarket } from './market.ts';
 import { benchMatmul } from './matmul.ts';
 import type { BenchRow } from './measure.ts';
 import { benchOps } from './ops.ts';
@@ -33,6 +34,7 @@ export const benchmarks: Readonly<Record<string, (backend: string, options: Benc
   data: benchData,
   head: benchHead,
   load: benchLoad,
+  market: benchMarket,
   matmul: benchMatmul,
   quantize: benchQuantize,
   quantized: benchQuantized,

@@ -21,7 +21,7 @@ export interface MarketDataset {
 }
 
 /**
- * The whole data set in memory; of the large size that takes half a gigabyte.
+ * The whole data set in memory; of the large size that takes hundreds of megabytes.
  *
  * @param folder `datasets/market` unless told
  * @throws LabError when a file is missing, or a line of it is not a record.
