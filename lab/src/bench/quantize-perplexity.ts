@@ -3,6 +3,7 @@
  * model, 1.2 million parameters on Tiny Shakespeare, is trained once and kept in `.lab/checkpoints/`.
  */
 import { tf } from '../backend/index.ts';
+import { Progress } from '../base/index.ts';
 import { randomBatches, sequentialBatches, shakespeare, TokenDataset, type Batch } from '../data/index.ts';
 import { labFolder } from '../files/index.ts';
 import { presets, tokensTensor, Transformer } from '../model/index.ts';
@@ -78,7 +79,8 @@ export async function benchQuantizedPerplexity(backend: string): Promise<BenchRo
   const { contextLength } = SHAPE;
   const heldOut = sequentialBatches(text.kept, { batchSize: 32, contextLength });
   const calibration = calibrationBatches(text.learned, { contextLength, sequences: 256, batchSize: 64 });
-  let wanted: Int32Array | undefined;
+  const progress = new Progress({ total: 1 + BITS.length * recipes.length, label: 'perplexity', unit: 'models' });
+  let [done, wanted]: [number, Int32Array | undefined] = [0, undefined];
   const measured = async (name: string, prepare: (model: Transformer) => Promise<[shape: string, ms: number]>): Promise<BenchRow> => {
     const { model } = await loadModel(path);
     const parameters = model.parameterCount();
@@ -88,6 +90,7 @@ export async function benchQuantizedPerplexity(backend: string): Promise<BenchRo
     wanted ??= found;
     const same = found.filter((token, i) => token === wanted![i]).length / found.length;
     model.dispose();
+    progress.update((done += 1), `${name}: ${perplexity.toFixed(3)}`);
     const words = `${shape}, top-1 as float32: ${(100 * same).toFixed(2)}%`;
     return { name, backend, shape: `${(parameters / 1e6).toFixed(2)} M parameters, ${words}`, ...timesOf([ms], 0), perplexity };
   };
@@ -103,5 +106,6 @@ export async function benchQuantizedPerplexity(backend: string): Promise<BenchRo
       rows.push(await measured(`${bits} bits, ${name}`, prepare));
     }
   }
+  progress.done();
   return rows;
 }
