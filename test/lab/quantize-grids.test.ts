@@ -80,6 +80,23 @@ describe('grids', () => {
     }
   });
 
+  it('scales in float16 are numbers that float16 has, and hardly another grid', () => {
+    const weights = random.normals(64);
+    for (const symmetric of [false, true]) {
+      const [half, single] = (['float16', 'float32'] as const).map((scales) => fitGrid(weights, { bits: 4, symmetric, scales }));
+      // 11 bits are enough to write it down.
+      const mantissa = half!.scale / 2 ** (Math.floor(Math.log2(half!.scale)) - 10);
+      expect(Number.isInteger(mantissa)).toBe(true);
+      expect(Number.isInteger(single!.scale / 2 ** (Math.floor(Math.log2(single!.scale)) - 10))).toBe(false);
+      expect(Math.abs(half!.scale / single!.scale - 1)).toBeLessThan(2 ** -11);
+      expect(half!.zero).toBe(single!.zero);
+    }
+    for (let i = 0; i < 200; i++) {
+      const { zero } = fitGrid(random.normals(3).map((w) => -Math.abs(w)), { bits: 8, scales: 'float16' });
+      expect(zero).toBeLessThanOrEqual(255);
+    }
+  });
+
   it('the search cuts an outlier off where that is cheaper, and is never worse than the range', () => {
     const error = (weights: Float32Array, search: 'range' | 'mse', bits: BitWidth): number => {
       const grid = fitGrid(weights, { bits, search });

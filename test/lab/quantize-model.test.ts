@@ -180,7 +180,7 @@ describe('quantizeModel', () => {
       }));
     }
     const weights = (await original.weight.data<'float32'>()).slice();
-    const { matrix } = await gptq(weights, original, await average.values(), { bits: 3 });
+    const { matrix } = await gptq(weights, original, await average.values(), { bits: 3, scales: 'float16' });
     await expectNear(found, tf.tensor2d(decodeMatrix(matrix), [32, 32]), 1e-6);
   });
 
@@ -234,7 +234,8 @@ describe('quantizeModel', () => {
     const cases: readonly [Partial<QuantizeModelOptions>, RegExp, ((model: Transformer) => void)?][] = [
       [{ method: 'rtn' }, /'blocks.1.mlp.down' was not quantized, and the model is unchanged: .* output 0, input 5 is NaN/, broken('blocks.1.mlp.down', NaN)],
       [{ method: 'gptq', calibration }, /'blocks.1.mlp.up' was not .* is Infinity/, broken('blocks.1.mlp.up', Infinity)],
-      [{ method: 'gptq', calibration }, /'blocks.1.attention.query' was not .* Hessian .* not finite/, broken('blocks.0.mlp.down', 3e38)],
+      [{ method: 'gptq', calibration, scales: 'float32' }, /'blocks.1.attention.query' was not .* Hessian .* not finite/, broken('blocks.0.mlp.down', 3e38)],
+      [{ method: 'rtn' }, /'blocks.0.mlp.down' was not .* scale of output 0, group 0 is Infinity/, broken('blocks.0.mlp.down', 3e38)],
       [{ method: 'nf4', groupSize: 32 }, /'blocks.0.attention.value' was not .* is -Infinity/, broken('blocks.0.attention.value', -Infinity)],
       [{ method: 'awq', calibration }, /'blocks.1.attention.query' was not .* is NaN/, broken('blocks.1.attention.key', NaN)],
       [{ method: 'gptq', calibration, damping: 0 }, /'blocks.0.attention.output' was not .* cannot be factorised/, (model) => {

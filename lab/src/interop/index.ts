@@ -1,5 +1,8 @@
 /** @file Checkpoints of the transformers library, in and out. */
 export { ChatTemplate, type ChatMessage, type ChatOptions } from './chat.ts';
+export type { GPTQConfig } from './gptq-config.ts';
+export { packGPTQ, unpackGPTQ, type GPTQArrays, type GPTQFormat } from './gptq-pack.ts';
+export { saveGPTQ, type SaveGPTQOptions } from './gptq-save.ts';
 export { loadPretrained, type LoadPretrainedOptions, type Pretrained } from './load.ts';
 export { fetchModel, hubModels, modelFolder, type FetchModelOptions, type HubModel, type HubModelName } from './hub.ts';
 export {

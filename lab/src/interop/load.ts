@@ -10,6 +10,8 @@ import { resolveConfig, Transformer } from '../model/index.ts';
 import { withoutInitialization } from '../nn/index.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
 import { type ChatTemplate, readChatTemplate } from './chat.ts';
+import { readGPTQConfig } from './gptq-config.ts';
+import { matchGPTQ, readGPTQWeights } from './gptq-load.ts';
 import { type JSONObject, readJSON, readJSONIfThere } from './json.ts';
 import { matchWeights } from './match.ts';
 import { type PretrainedFormat, readConfig } from './read-config.ts';
@@ -41,8 +43,8 @@ export interface Pretrained {
 }
 
 /**
- * Loads GPT-2, Llama (also SmolLM2 and others of its architecture) or Qwen2. Weights in 16 bits are widened to 32. Everything
- * is checked before the model is built, and nothing is skipped in silence.
+ * Loads GPT-2, Llama (also SmolLM2 and others of its architecture) or Qwen2. Weights in 16 bits are widened to 32; those of a
+ * GPTQ checkpoint stay packed. Everything is checked before the model is built, and nothing is skipped in silence.
  *
  * @example const { model, tokenizer } = await loadPretrained('.lab/models/gpt2');
  * @throws LabError that names the file and what is wrong with it: a feature that is not known here, a tensor that is missing,
@@ -53,6 +55,7 @@ export async function loadPretrained(directory: string, { quiet = false }: LoadP
   const path = join(directory, 'config.json');
   const json = await readJSON(path);
   const { format, config } = readConfig(json, path);
+  const quantization = await readGPTQConfig(json, directory);
   const generation = await readJSONIfThere(join(directory, 'generation_config.json'));
   const tokenizer = await loadTokenizer(directory).catch((error: unknown) => {
     if (error instanceof LabError) return error;
@@ -61,10 +64,12 @@ export async function loadPretrained(directory: string, { quiet = false }: LoadP
   const chatTemplate = await chatTemplateIn(directory);
   const files = await WeightFiles.open(directory);
   try {
-    const matched = matchWeights(files.tensors, format, resolveConfig(config), directory);
+    const resolved = resolveConfig(config);
+    const gptq = quantization && matchGPTQ(files.tensors, format, resolved, { source: directory, quantization });
+    const matched = gptq ?? matchWeights(files.tensors, format, resolved, directory);
     const model = withoutInitialization(() => new Transformer(config));
     const parameters = model.namedParameters();
-    const filled = new Set(matched.weights.flatMap(({ paths }) => paths));
+    const filled = new Set([...matched.weights, ...(gptq?.quantized ?? [])].flatMap(({ paths }) => paths));
     invariant(
       filled.size === parameters.size && [...filled].every((name) => parameters.has(name)),
       'loadPretrained: the table of names does not cover the model',
@@ -72,7 +77,10 @@ export async function loadPretrained(directory: string, { quiet = false }: LoadP
     const total = Math.ceil([...files.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0) / 1e6);
     const progress = new Progress({ total, label: 'loading', unit: 'MB', quiet });
     try {
-      await interruptible((signal) => readWeights(files, matched, parameters, { progress, signal }));
+      await interruptible(async (signal) => {
+        await readWeights(files, matched, parameters, { progress, signal });
+        if (gptq) await readGPTQWeights(files, gptq, model, { quantization, signal });
+      });
     } catch (error) {
       model.dispose();
       throw error;

@@ -12,7 +12,7 @@ import {
   streamSafetensors,
   writeAtomically,
 } from '../files/index.ts';
-import type { Transformer } from '../model/index.ts';
+import type { ResolvedTransformerConfig, Transformer } from '../model/index.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
 import type { JSONObject } from './json.ts';
 import { hasParameter, namedWeights, type NamedWeight } from './names.ts';
@@ -30,7 +30,8 @@ export interface SavePretrainedOptions {
   readonly stopTokens?: readonly number[];
 }
 
-const torchNames = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const;
+/** What PyTorch calls the types. */
+export const torchNames = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const;
 
 /**
  * Saves a model for the transformers library, and for `loadPretrained`. Biases that GPT-2 has and the model has not are written
@@ -52,33 +53,55 @@ export async function savePretrained(
     ({ paths, name }) => hasParameter(config, paths[0]!) || (format === 'gpt2' && name.endsWith('.bias')),
   );
   checkParameters(parameters, written);
-  if (tokenizer && tokenizer.vocabSize > config.vocabSize) {
-    throw new LabError(
-      `The tokenizer has ${tokenizer.vocabSize} tokens, the model only ${config.vocabSize}: it is another model's.`,
-    );
-  }
-  const tokenizerFile = tokenizer && writeTokenizer(tokenizer);
+  const tokenizerFile = tokenizer && tokenizerJSON(tokenizer, config);
   const prefix = format === 'gpt2' ? 'transformer.' : '';
   const tensors = written.map((weight): [string, LazyTensor] => {
     const name = weight.name.startsWith('lm_head.') ? weight.name : prefix + weight.name;
-    const data = async (): Promise<StoredArray> => rounded(name, await valuesOf(weight, parameters), dtype);
-    return [name, { dtype, shape: weight.shape, data }];
+    return [name, lazyWeight(name, weight, parameters, dtype)];
   });
   await streamSafetensors(join(directory, 'model.safetensors'), new Map(tensors), { format: 'pt' });
-  if (tokenizerFile) {
-    await saveJSON(join(directory, 'tokenizer.json'), tokenizerFile);
-    await saveJSON(join(directory, 'tokenizer_config.json'), {
-      tokenizer_class: 'PreTrainedTokenizerFast',
-      model_max_length: config.contextLength,
-      clean_up_tokenization_spaces: false,
-    });
-  }
+  if (tokenizerFile) await saveTokenizer(directory, tokenizerFile, config);
   await saveJSON(join(directory, 'config.json'), writeConfig(config, { format, dtype: torchNames[dtype], stopTokens }));
   return format;
 }
 
-const saveJSON = (path: string, json: JSONObject): Promise<void> =>
+export const saveJSON = (path: string, json: JSONObject): Promise<void> =>
   writeAtomically(path, [Buffer.from(`${JSON.stringify(json, null, 2)}\n`)]);
+
+/**
+ * A tokenizer as tokenizer.json.
+ *
+ * @throws LabError when it is not the model's, or no such file can hold it.
+ */
+export function tokenizerJSON(tokenizer: Tokenizer, { vocabSize }: ResolvedTransformerConfig): JSONObject {
+  if (tokenizer.vocabSize <= vocabSize) return writeTokenizer(tokenizer);
+  throw new LabError(`The tokenizer has ${tokenizer.vocabSize} tokens, the model only ${vocabSize}: it is another model's.`);
+}
+
+/** Writes tokenizer.json and what the library wants to know beside it. */
+export async function saveTokenizer(
+  directory: string,
+  file: JSONObject,
+  { contextLength }: ResolvedTransformerConfig,
+): Promise<void> {
+  await saveJSON(join(directory, 'tokenizer.json'), file);
+  await saveJSON(join(directory, 'tokenizer_config.json'), {
+    tokenizer_class: 'PreTrainedTokenizerFast',
+    model_max_length: contextLength,
+    clean_up_tokenization_spaces: false,
+  });
+}
+
+/** One tensor of theirs, fetched and rounded when its turn to be written comes. */
+export function lazyWeight(
+  name: string,
+  weight: NamedWeight,
+  parameters: ReadonlyMap<string, Variable>,
+  dtype: FloatDtype,
+): LazyTensor {
+  const data = async (): Promise<StoredArray> => rounded(name, await valuesOf(weight, parameters), dtype);
+  return { dtype, shape: weight.shape, data };
+}
 
 /** An adapter or a quantized layer has other parameters than the table knows: what it computes would be lost. */
 function checkParameters(parameters: ReadonlyMap<string, Variable>, weights: readonly NamedWeight[]): void {

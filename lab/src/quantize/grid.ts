@@ -4,6 +4,7 @@
  * one thing: a symmetric grid is symmetric for weights that are all positive, too.
  */
 import { invariant } from '../base/index.ts';
+import { fromFloat32, toFloat32 } from '../files/index.ts';
 import { BIT_WIDTHS, type BitWidth } from '../ops/index.ts';
 
 export interface GridOptions {
@@ -15,6 +16,8 @@ export interface GridOptions {
    * Σ|error|^2.4, as a few outliers are cheaper to cut off than to reach.
    */
   readonly search?: 'range' | 'mse';
+  /** 'float32' (default), or only scales that float16 has, as GPTQ checkpoints store them: then the file holds the very weights. */
+  readonly scales?: 'float32' | 'float16';
 }
 
 /** Code c stands for scale · (c − zero). */
@@ -43,15 +46,15 @@ export function roundHalfToEven(x: number): number {
  * @throws RangeError for a number of bits that there is not.
  */
 export function fitGrid(weights: ArrayLike<number>, options: GridOptions): WeightGrid {
-  const { bits, symmetric = false, search = 'range' } = options;
+  const { bits, search = 'range' } = options;
   invariant(BIT_WIDTHS.includes(bits), () => `fitGrid: bits must be one of ${BIT_WIDTHS.join(', ')}, got ${bits}`);
-  const [low, high] = rangeOf(weights, symmetric);
-  const whole = gridOf(low, high, bits, symmetric);
+  const [low, high] = rangeOf(weights, options.symmetric ?? false);
+  const whole = gridOf(low, high, options);
   if (search === 'range') return whole;
   let [best, least] = [whole, Infinity];
   for (let i = 0; i < TRIED; i++) {
     const share = 1 - i / SHARES;
-    const grid = gridOf(Math.fround(share * low), Math.fround(share * high), bits, symmetric);
+    const grid = gridOf(Math.fround(share * low), Math.fround(share * high), options);
     const error = errorOn(weights, grid);
     if (error < least) [best, least] = [grid, error];
   }
@@ -87,12 +90,19 @@ function rangeOf(weights: ArrayLike<number>, symmetric: boolean): [low: number, 
   return [-reach, reach];
 }
 
-function gridOf(low: number, high: number, bits: BitWidth, symmetric: boolean): WeightGrid {
+function gridOf(low: number, high: number, options: GridOptions): WeightGrid {
+  const { bits, symmetric = false, scales = 'float32' } = options;
   const most = 2 ** bits - 1;
-  const step = Math.fround(Math.fround(high - low) / most);
+  const exact = Math.fround(Math.fround(high - low) / most);
+  const scale = scales === 'float16' ? nearestHalf(exact) : exact;
   // Weights that are all zero, or too small for a step, lie on any grid that is wide enough.
-  if (step === 0) return gridOf(-1, 1, bits, symmetric);
-  return { bits, scale: step, zero: symmetric ? 2 ** (bits - 1) : roundHalfToEven(Math.fround(-low / step)) };
+  if (scale === 0) return gridOf(-1, 1, options);
+  return { bits, scale, zero: symmetric ? 2 ** (bits - 1) : Math.min(most, roundHalfToEven(Math.fround(-low / scale))) };
+}
+
+/** The nearest number that float16 has. */
+function nearestHalf(x: number): number {
+  return toFloat32({ dtype: 'F16', shape: [1], data: fromFloat32(Float32Array.of(x), 'F16') })[0]!;
 }
 
 function errorOn(weights: ArrayLike<number>, grid: WeightGrid): number {

@@ -24,6 +24,8 @@ import { Replacements } from './replacements.ts';
 
 export interface QuantizeModelOptions extends MethodOptions {
   readonly method: QuantizationMethod;
+  /** 'float16' unless told here, so that a GPTQ checkpoint (`saveGPTQ`) holds the very model. */
+  readonly scales?: 'float32' | 'float16';
   /**
    * Which linear layers: a pattern as in `model.replace`; those of all blocks unless told ('blocks.**'). Embeddings, norms and a
    * tied head stay as they are.
@@ -76,7 +78,7 @@ export interface QuantizationReport {
 export async function quantizeModel(model: Transformer, options: QuantizeModelOptions): Promise<QuantizationReport> {
   const layers = chosenLayers(model, options);
   checkOptions(options, layers);
-  const work = new Quantization(model, layers, options);
+  const work = new Quantization(model, layers, { scales: 'float16', ...options });
   const wasTraining = model.training;
   model.eval();
   try {
