@@ -1,36 +1,26 @@
 /**
- * @file Fake quantization is quantizing and dequantizing, with a gradient that passes straight through; LLM-QAT learns from
- * what the model wrote itself; a packed model computes what the trained one did; a cache in few bits gives back what was put on
- * its grid.
+ * @file Fake quantization is quantizing and dequantizing, with a gradient that passes straight through; a packed model computes
+ * what the trained one did, and a model with a quantized cache what one with quantized keys and values does.
  */
 import { readFileSync } from 'node:fs';
 import {
-  copyOf,
-  DistilledModel,
   distillationLoss,
-  evaluateLoss,
   fakeQuantize,
   FakeQuantLinear,
-  generateTokens,
   Linear,
-  llmQAT,
   packQuantizationAware,
   quantizationAware,
   quantizeActivations,
   QuantizedKVCache,
   Random,
-  selfGeneratedSequences,
-  sequenceBatches,
   startBackend,
   symmetricCodes,
   tf,
-  train,
   Transformer,
-  type FakeQuantizer,
   type Tensor,
   type TransformerConfig,
 } from 'lab';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { expectNear, onEveryBackend, relativeError, tensorOf, type FixtureTensor } from './core-fixture.ts';
 import { hasSoftwareGpu } from './ops/software-gpu.ts';
 
@@ -255,269 +245,11 @@ onEveryBackend(() => {
       model.dispose();
     });
   });
-
-  describe('QuantizedKVCache', () => {
-    const step = (
-      cache: QuantizedKVCache,
-      seed: number,
-      tokens = 1,
-      shape = [2, 3, 8],
-    ): { k: Tensor; v: Tensor; floats: Tensor[] } => {
-      const [batch, heads, size] = shape as [number, number, number];
-      const [k, v] = [
-        normal(seed, batch, heads, tokens, size),
-        normal(seed + 100, batch, heads, tokens, size),
-      ] as tf.Tensor4D[];
-      const out = cache.append(0, k!, v!);
-      cache.advance(tokens);
-      return { ...out, floats: [k!, v!] };
-    };
-    /** A token's scale is that of all its heads. */
-    const quantized = (x: Tensor, bits: number): Tensor => {
-      const [B, K, T, S] = x.shape as [number, number, number, number];
-      const rows = x.transpose([0, 2, 1, 3]).reshape([B, T, K * S]);
-      return fakeQuantize(rows, { bits }).reshape([B, T, K, S]).transpose([0, 2, 1, 3]);
-    };
-
-    it.each([
-      [4, [2, 3, 8]],
-      [8, [2, 3, 8]],
-      [4, [1, 1, 5]],
-      [8, [3, 2, 7]],
-    ] as const)('%i bits, [B, K, S] = %o: gives back what was put on the grid', async (bits, shape) => {
-      const cache = new QuantizedKVCache({ bits });
-      const steps = [4, 1, 2].map((tokens, i) => step(cache, i, tokens, [...shape]));
-      const { k, v } = steps.at(-1)!;
-      await expectNear(
-        k,
-        tf.concat(
-          steps.map(({ floats }) => quantized(floats[0]!, bits)),
-          2,
-        ),
-        1e-6,
-      );
-      await expectNear(
-        v,
-        tf.concat(
-          steps.map(({ floats }) => quantized(floats[1]!, bits)),
-          2,
-        ),
-        1e-6,
-      );
-      cache.dispose();
-    });
-
-    it('takes the bytes that it says, and a fraction of the floats', () => {
-      const before = tf.memory().numBytes;
-      const cache = new QuantizedKVCache({ bits: 4 });
-      tf.tidy(() => void step(cache, 1, 10, [1, 4, 32]));
-      expect(tf.memory().numBytes - before).toBe(cache.bytes);
-      expect(cache.bytes).toBe(2 * 10 * (128 / 2 + 4)); // codes and a scale for each token's keys and values
-      cache.dispose();
-      expect([tf.memory().numBytes, cache.bytes, cache.length]).toEqual([before, 0, 0]);
-    });
-
-    it('goes back, and over what an unfinished pass left', async () => {
-      const cache = new QuantizedKVCache({ bits: 8 });
-      step(cache, 1, 5);
-      cache.append(0, normal(9, 2, 3, 2, 8) as tf.Tensor4D, normal(9, 2, 3, 2, 8) as tf.Tensor4D);
-      const { k } = step(cache, 2);
-      expect([cache.length, k.shape[2]]).toEqual([6, 6]);
-      cache.truncate(2);
-      const third = step(cache, 3);
-      const [first, last] = [normal(1, 2, 3, 5, 8).slice([0, 0, 0, 0], [2, 3, 2, 8]), normal(3, 2, 3, 1, 8)];
-      expect(relativeError(await third.k.data(), await tf.concat([first, last], 2).data())).toBeLessThan(0.01);
-      cache.truncate(0);
-      expect(cache.bytes).toBe(0);
-    });
-
-    it('refuses what does not belong to it', () => {
-      expect(() => new QuantizedKVCache({ bits: 3 as 4 })).toThrow(/4 or 8/);
-      const cache = new QuantizedKVCache({ capacity: 3 });
-      step(cache, 1, 2);
-      expect(() => step(cache, 1, 2)).toThrow(/room for 3/);
-      expect(() => step(cache, 1, 1, [2, 2, 8])).toThrow(/heads 3 is kept/);
-      expect(() => cache.append(1, normal(1, 2, 3, 1, 8) as tf.Tensor4D, normal(1, 2, 3, 1, 8) as tf.Tensor4D)).toThrow(
-        /layer 1/,
-      );
-      expect(() => cache.advance(1)).toThrow(/layer 0/);
-      expect(() => cache.truncate(3)).toThrow(/truncate 2/);
-      cache.dispose();
-    });
-
-    it('serves generation, which writes nearly the same with 8 bits', async () => {
-      const model = new Transformer({ ...config, ...families['llama'] });
-      const write = async (cache: boolean | (() => QuantizedKVCache)): Promise<number[]> => {
-        const tokens: number[] = [];
-        for await (const token of generateTokens(model, [1, 2, 3], { maxTokens: 8, temperature: 0, cache })) tokens.push(token);
-        return tokens;
-      };
-      const made: QuantizedKVCache[] = [];
-      const tokens = await write(() => (made[made.length] = new QuantizedKVCache({ bits: 8, capacity: 12 })));
-      expect(tokens).toEqual(await write(true));
-      expect(made.length).toBe(1);
-      expect(made[0]!.length).toBe(0);
-      model.dispose();
-    });
-  });
-});
-
-describe('learning from itself', () => {
-  let model: Transformer;
-  beforeAll(async () => {
-    await startBackend({ backend: 'wasm', threads: 1 });
-    model = new Transformer(config).eval();
-  });
-  afterAll(() => model.dispose());
-
-  it('every token begins a sequence, in rounds of the vocabulary with more and more greedy tokens', async () => {
-    const sequences = await selfGeneratedSequences(model, { quiet: true, length: 7 });
-    expect(sequences.length).toBe(3 * config.vocabSize);
-    expect(sequences.map(([first]) => first)).toEqual(sequences.map((_, i) => i % config.vocabSize));
-    for (const [i, sequence] of sequences.entries()) {
-      const greedyLength = 3 + Math.floor(i / config.vocabSize);
-      const greedy: number[] = [];
-      for await (const token of generateTokens(model, [i % config.vocabSize], { maxTokens: greedyLength - 1, temperature: 0 }))
-        greedy.push(token);
-      expect([...sequence.subarray(1, greedyLength)]).toEqual(greedy);
-    }
-    const beginnings = new Set(sequences.map((sequence) => sequence.subarray(0, 3).join()));
-    expect(beginnings.size).toBe(config.vocabSize);
-    expect(new Set(sequences.map((sequence) => sequence.join())).size).toBeGreaterThan(2 * config.vocabSize);
-  });
-
-  it('what is drawn follows the model', async () => {
-    // After one greedy token of one and the same beginning, the shares of the next token are the model's probabilities.
-    const single = new Transformer({ ...config, vocabSize: 5, seed: 8 });
-    const sequences = await selfGeneratedSequences(single, {
-      quiet: true,
-      length: 3,
-      sequences: 5 * 500,
-      greedyLengths: [2],
-      batchSize: 500,
-    });
-    const started = sequences.filter(([first]) => first === 3);
-    const logits = single.forward(tf.tensor2d([[...started[0]!.subarray(0, 2)]], [1, 2], 'int32'), { lastOnly: true });
-    const expected = await tf.softmax(logits.reshape([5])).data();
-    for (const [token, p] of expected.entries()) {
-      const share = started.filter((sequence) => sequence[2] === token).length / started.length;
-      expect(Math.abs(share - p), `token ${token}`).toBeLessThan(4 * Math.sqrt((p * (1 - p)) / started.length) + 1e-9);
-    }
-    single.dispose();
-  });
-
-  it('is the same for the same seed, whatever the batch, where nothing is drawn; another for another seed', async () => {
-    const write = (seed: number, more: object = {}) =>
-      selfGeneratedSequences(model, { quiet: true, sequences: 11, seed, ...more });
-    expect(await write(1)).toEqual(await write(1));
-    expect(await write(1)).not.toEqual(await write(2));
-    const greedy = { greedyLengths: [13] };
-    expect(await write(1, greedy)).toEqual(await write(2, { ...greedy, batchSize: 3 }));
-    await expect(write(1, { length: 14 })).rejects.toThrow(/context of 12/);
-    await expect(write(1, { sequences: 0 })).rejects.toThrow(/sequences/);
-  });
-
-  it('sequenceBatches: whole sequences and what follows; its state goes on', () => {
-    const sequences = [Int32Array.of(1, 2, 3), Int32Array.of(4, 5, 6)];
-    const batches = sequenceBatches(sequences, { batchSize: 20, seed: 3 });
-    const { inputs, targets, contextLength } = batches.next();
-    expect(contextLength).toBe(2);
-    for (let row = 0; row < 20; row++) expect([1, 4]).toContain(inputs[2 * row]);
-    expect([...targets]).toEqual([...inputs].map((token) => token + 1));
-    expect(new Set(inputs).size).toBe(4);
-    const { state } = batches;
-    const next = batches.next();
-    batches.state = state;
-    expect(batches.next()).toEqual(next);
-    expect(() => sequenceBatches([Int32Array.of(1, 2), Int32Array.of(1)], { batchSize: 1 })).toThrow(/sequence 1 has 1/);
-    expect(() => sequenceBatches([], { batchSize: 1 })).toThrow(/at least two/);
-  });
-
-  it('llmQAT brings the student nearer to its teacher, which stays as it was', async () => {
-    const weights = await bytesOf(model.get('blocks.0.mlp.up').parameters()[0]!);
-    const before = copyOf(model);
-    const bits = { weights: 3, activations: 8, keyValues: 4 };
-    quantizationAware(before, bits);
-    const test = sequenceBatches(await selfGeneratedSequences(model, { quiet: true, sequences: 64, seed: 5 }), {
-      batchSize: 64,
-    });
-    const batch = test.next();
-    const untrained = await evaluateLoss(new DistilledModel(before, model), [batch]);
-    const { student, training } = await llmQAT(model, {
-      ...bits,
-      data: { sequences: 64 },
-      training: { steps: 40 },
-      quiet: true,
-    });
-    expect(training.steps).toBe(40);
-    expect(await evaluateLoss(new DistilledModel(student, model), [batch])).toBeLessThan(0.7 * untrained);
-    expect(await bytesOf(model.get('blocks.0.mlp.up').parameters()[0]!)).toEqual(weights);
-    for (const one of [before, student]) one.dispose();
-  });
-
-  it('llmQAT takes batches of any text, and quantizationAware any quantizer', async () => {
-    let calls = 0;
-    const counting: FakeQuantizer = (x, options) => {
-      calls++;
-      return fakeQuantize(x, options);
-    };
-    const data = sequenceBatches([new Int32Array(13).fill(3)], { batchSize: 2 });
-    const { student } = await llmQAT(model, {
-      data,
-      training: { steps: 1 },
-      quantizer: counting,
-      keyValues: null,
-      quiet: true,
-    });
-    expect(calls).toBe(2 * 12);
-    student.dispose();
-  });
-
-  it('leaves no tensors behind but those of the student', async () => {
-    const before = tf.memory().numTensors;
-    const { student } = await llmQAT(model, { data: { sequences: 11 }, training: { steps: 2 }, quiet: true });
-    student.dispose();
-    expect(tf.memory().numTensors).toBe(before);
-  });
-
-  it('plain training moves the floats behind the grid, too', async () => {
-    const student = copyOf(model);
-    quantizationAware(student, { weights: 2 });
-    const weight = await bytesOf(student.get('blocks.1.mlp.down').parameters()[0]!);
-    await train(student, sequenceBatches([new Int32Array(13).fill(3)], { batchSize: 2 }), { steps: 2, quiet: true });
-    expect(await bytesOf(student.get('blocks.1.mlp.down').parameters()[0]!)).not.toEqual(weight);
-    student.dispose();
-  });
-
-  it('says what cannot be done', async () => {
-    const student = copyOf(model);
-    expect(() => quantizationAware(student, { layers: 'nothing' })).toThrow(/no Linear layer at 'nothing'/);
-    expect(() => quantizationAware(student, { weights: 1 })).toThrow(/weights: bits.*got 1/);
-    await expect(packQuantizationAware(student)).rejects.toThrow(/no FakeQuantLinear/);
-    expect(() => quantizeActivations(student, { activations: 8 })).toThrow(/no layer of this model is quantized/);
-    quantizationAware(student, { weights: 5 });
-    await expect(packQuantizationAware(student)).rejects.toThrow(/blocks\.0\.attention\.query.*5 bits/);
-    expect(() => copyOf(student)).toThrow(/were replaced/);
-    student.dispose();
-  });
 });
 
 describe.runIf(hasSoftwareGpu)('on webgpu (a GPU made of software)', () => {
   beforeAll(async () => {
     await startBackend({ backend: 'webgpu', softwareGpu: true });
-  });
-
-  it('a cache gives back what was put on the grid, bit for bit in each run', async () => {
-    const run = async (bits: 4 | 8): Promise<Buffer> => {
-      const cache = new QuantizedKVCache({ bits });
-      const [k, v] = [normal(1, 1, 2, 3, 5), normal(2, 1, 2, 3, 5)] as [tf.Tensor4D, tf.Tensor4D];
-      const { k: keys } = cache.append(0, k, v);
-      const rows = fakeQuantize(k.transpose([0, 2, 1, 3]).reshape([3, 10]), { bits });
-      await expectNear(keys.transpose([0, 2, 1, 3]).reshape([3, 10]), rows, 1e-5);
-      cache.dispose();
-      return bytesOf(keys);
-    };
-    for (const bits of [4, 8] as const) expect(await run(bits)).toEqual(await run(bits));
   });
 
   it('a fake-quantized layer computes what PyTorch does', async () => {
