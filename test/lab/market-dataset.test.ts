@@ -13,10 +13,12 @@ import {
   marketDataset,
   marketFiles,
   marketKnowledge,
+  marketReward,
   marketSizes,
   projectRoot,
   readQuestion,
   registers,
+  runProgram,
   sha256,
   withCommas,
   writeFilesAtomically,
@@ -25,7 +27,8 @@ import { afterAll, describe, expect, it } from 'vitest';
 
 const folder = join(projectRoot(), 'datasets', 'market');
 const world = marketKnowledge();
-const { documents, facts, general, trainQuestions, testQuestions } = await marketDataset();
+const dataset = await marketDataset();
+const { documents, facts, general, trainQuestions, testQuestions } = dataset;
 
 describe('datasets/market', () => {
   const sheet = readFileSync(join(folder, 'README.md'), 'utf8');
@@ -84,7 +87,27 @@ describe('datasets/market', () => {
     for (const { grade, facts: mentions } of documents) {
       if (grade === 'clean') for (const { fact } of mentions) counts.set(fact, (counts.get(fact) ?? 0) + 1);
     }
-    for (const { id, seen } of facts) expect(seen).toBe(counts.get(id) ?? 0);
+    expect(new Map(facts.map(({ id, seen }) => [id, seen]))).toEqual(counts);
+    for (const { seen: _, ...fact } of facts) expect(fact).toEqual(world.fact(fact.id));
+  });
+
+  it('has records whose truth is known: sentiments, conversations, instructions, preferences', () => {
+    const { sentimentPhrases, sentimentTargets, conversations, instructions, preferences } = dataset;
+    const counts = marketSizes.small.records;
+    expect([sentimentPhrases.length, sentimentTargets.length]).toEqual([counts.sentiments, counts.sentiments]);
+    expect(conversations).toHaveLength(counts.conversations);
+    for (const { facts: ids } of [...sentimentPhrases, ...sentimentTargets, ...instructions]) {
+      for (const id of ids) expect(world.fact(id), id).toBeDefined();
+    }
+    for (const { table, turns } of conversations) {
+      for (const { program, answer } of turns) expect(runProgram(program, table).answer).toBe(answer);
+    }
+    expect(instructions).toHaveLength(counts.instructions);
+    expect(preferences).toHaveLength(counts.preferences);
+    for (const { prompt, chosen, rejected } of preferences) {
+      const [better, worse] = [chosen, rejected].map(({ text }) => marketReward(prompt, text, world).total);
+      expect(better).toBeGreaterThan(worse!);
+    }
   });
 
   it('has general text that says nothing about the market', () => {
@@ -127,7 +150,7 @@ describe('npm run lab -- data market', () => {
       expect(bytes.equals(readFileSync(join(folder, name))), name).toBe(true);
       expect(stdout).toMatch(new RegExp(`${name} +[\\d,]+ lines +${withCommas(bytes.length)} bytes`));
     }
-    expect(readdirSync(join(scratch, 'again'))).toHaveLength(7);
+    expect(readdirSync(join(scratch, 'again'))).toHaveLength(12);
   });
 
   it('interrupted, leaves nothing behind', async () => {

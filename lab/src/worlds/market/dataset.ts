@@ -3,10 +3,14 @@
  * memory. `datasets/market` is the small one.
  */
 import { Random } from '../../base/index.ts';
+import { marketConversations } from './conversations.ts';
 import { generalText } from './general.ts';
+import { marketInstructions } from './instructions.ts';
 import type { Fact, MarketKnowledge } from './knowledge.ts';
 import { marketKnowledge } from './make-knowledge.ts';
+import { marketPreferences } from './preferences.ts';
 import { askFor, choiceFor, type ChoiceQuestion, type MarketQuestion } from './questions.ts';
+import { marketSentiments } from './sentiment.ts';
 import { askedInTraining } from './split.ts';
 import { marketDocuments } from './stream.ts';
 
@@ -16,13 +20,32 @@ export interface MarketSize {
   readonly documents: number;
   /** Bytes of `general.txt`, at most. */
   readonly general: number;
+  /** How many sentences with a sentiment of each shape, conversations over tables, instructions, and pairs of answers. */
+  readonly records: MarketRecordCounts;
+}
+
+export interface MarketRecordCounts {
+  readonly sentiments: number;
+  readonly conversations: number;
+  readonly instructions: number;
+  readonly preferences: number;
 }
 
 export const marketSizes = {
   /** 5 MB at most: committed. */
-  small: { companies: 60, documents: 2_450_000, general: 250_000 },
+  small: {
+    companies: 60,
+    documents: 2_450_000,
+    general: 250_000,
+    records: { sentiments: 200, conversations: 100, instructions: 500, preferences: 300 },
+  },
   /** About 100 MB: made on demand. */
-  large: { companies: 400, documents: 82_000_000, general: 5_000_000 },
+  large: {
+    companies: 400,
+    documents: 82_000_000,
+    general: 5_000_000,
+    records: { sentiments: 4000, conversations: 2000, instructions: 10_000, preferences: 6000 },
+  },
 } as const satisfies Readonly<Record<string, MarketSize>>;
 
 export type MarketSizeName = keyof typeof marketSizes;
@@ -48,7 +71,17 @@ export interface MarketFile {
 }
 
 /** The seeds of the parts follow from the one that is given, so that no part depends on how another is made. */
-const seedsOf = (seed: number) => ({ documents: seed, general: seed + 1000, train: seed + 2000, test: seed + 3000 });
+const seedsOf = (seed: number) => ({
+  documents: seed,
+  general: seed + 1000,
+  train: seed + 2000,
+  test: seed + 3000,
+  phrases: seed + 4000,
+  targets: seed + 5000,
+  conversations: seed + 6000,
+  instructions: seed + 7000,
+  preferences: seed + 8000,
+});
 
 /**
  * The files of a data set, to be read in this order: facts and questions say how often the documents stated them.
@@ -57,6 +90,7 @@ const seedsOf = (seed: number) => ({ documents: seed, general: seed + 1000, trai
  */
 export function marketFiles(size: MarketSize, seed = 1): readonly MarketFile[] {
   const knowledge = marketKnowledge({ companies: size.companies, seed });
+  const { records } = size;
   const seeds = seedsOf(seed);
   const seen = new Map<string, number>();
   const seenOf = (fact: Fact): number => seen.get(fact.id) ?? 0;
@@ -69,10 +103,32 @@ export function marketFiles(size: MarketSize, seed = 1): readonly MarketFile[] {
     { name: 'general.txt', bytes: size.general, lines: () => upTo(size.general, generalText(seeds.general)) },
     { name: 'companies.jsonl', lines: () => knowledge.companies.map(line) },
     { name: 'people.jsonl', lines: () => knowledge.people.map(line) },
-    { name: 'facts.jsonl', lines: () => knowledge.facts.map((fact) => line({ ...fact, seen: seenOf(fact) })) },
+    { name: 'facts.jsonl', lines: () => seenFacts(knowledge, seenOf) },
     { name: 'questions-train.jsonl', lines: () => trainQuestions(knowledge, seeds.train, seenOf) },
     { name: 'questions-test.jsonl', lines: () => testQuestions(knowledge, seeds.test, seenOf) },
+    ...recordFiles(knowledge, records, seeds),
   ];
+}
+
+/** The files of records that are not documents: each is made by a generator of its own. */
+function recordFiles(knowledge: MarketKnowledge, counts: MarketRecordCounts, seeds: ReturnType<typeof seedsOf>): MarketFile[] {
+  const { sentiments, conversations, instructions, preferences } = counts;
+  const makers: Readonly<Record<string, () => readonly object[]>> = {
+    'sentiment-phrases': () => marketSentiments(knowledge, { count: sentiments, seed: seeds.phrases, shape: 'phrase bank' }),
+    'sentiment-targets': () => marketSentiments(knowledge, { count: sentiments, seed: seeds.targets, shape: 'fiqa' }),
+    conversations: () => marketConversations(knowledge, { count: conversations, seed: seeds.conversations }),
+    instructions: () => marketInstructions(knowledge, { count: instructions, seed: seeds.instructions }),
+    preferences: () => marketPreferences(knowledge, { count: preferences, seed: seeds.preferences }),
+  };
+  return Object.entries(makers).map(([name, make]) => ({ name: `${name}.jsonl`, lines: () => make().map(line) }));
+}
+
+/** The facts that a clean document states; the others follow from the companies and the people. */
+function* seenFacts(knowledge: MarketKnowledge, seenOf: (fact: Fact) => number): Generator<string> {
+  for (const fact of knowledge.facts) {
+    const seen = seenOf(fact);
+    if (seen > 0) yield line({ ...fact, seen });
+  }
 }
 
 function line(record: object): string {

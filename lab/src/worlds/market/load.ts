@@ -3,9 +3,13 @@
  */
 import { join } from 'node:path';
 import { LabError, messageOf } from '../../base/index.ts';
+import type { TableConversation } from '../../data/index.ts';
 import { projectRoot, readText } from '../../files/index.ts';
 import type { TestQuestion, TrainQuestion } from './dataset.ts';
+import type { MarketInstruction } from './instructions.ts';
 import type { Fact } from './knowledge.ts';
+import type { MarketPreference } from './preferences.ts';
+import type { MarketSentiment } from './sentiment.ts';
 import type { MarketDocument } from './stream.ts';
 
 /** A fact, and in how many sentences of clean documents it is stated. */
@@ -18,6 +22,13 @@ export interface MarketDataset {
   readonly facts: readonly SeenFact[];
   readonly trainQuestions: readonly TrainQuestion[];
   readonly testQuestions: readonly TestQuestion[];
+  /** One company each, half of them neutral, as in the Financial PhraseBank. */
+  readonly sentimentPhrases: readonly MarketSentiment[];
+  /** News and posts with a target each, as in FiQA-SA. */
+  readonly sentimentTargets: readonly MarketSentiment[];
+  readonly conversations: readonly TableConversation[];
+  readonly instructions: readonly MarketInstruction[];
+  readonly preferences: readonly MarketPreference[];
 }
 
 /**
@@ -31,14 +42,18 @@ export async function marketDataset(folder = join(projectRoot(), 'datasets', 'ma
     const path = join(folder, name);
     return parseLines<T>(await readText(path), path);
   };
-  const [documents, facts, trainQuestions, testQuestions, general] = await Promise.all([
-    read<MarketDocument>('documents.jsonl'),
-    read<SeenFact>('facts.jsonl'),
-    read<TrainQuestion>('questions-train.jsonl'),
-    read<TestQuestion>('questions-test.jsonl'),
-    readText(join(folder, 'general.txt')),
-  ]);
-  return { documents, general, facts, trainQuestions, testQuestions };
+  return {
+    documents: await read<MarketDocument>('documents.jsonl'),
+    general: await readText(join(folder, 'general.txt')),
+    facts: await read<SeenFact>('facts.jsonl'),
+    trainQuestions: await read<TrainQuestion>('questions-train.jsonl'),
+    testQuestions: await read<TestQuestion>('questions-test.jsonl'),
+    sentimentPhrases: await read<MarketSentiment>('sentiment-phrases.jsonl'),
+    sentimentTargets: await read<MarketSentiment>('sentiment-targets.jsonl'),
+    conversations: await read<TableConversation>('conversations.jsonl'),
+    instructions: await read<MarketInstruction>('instructions.jsonl'),
+    preferences: await read<MarketPreference>('preferences.jsonl'),
+  };
 }
 
 function parseLines<T>(text: string, path: string): readonly T[] {
