@@ -34,7 +34,7 @@ export async function writeMarket({ size = 'small', seed = usualSeed, out }: Val
   });
   for (const [name, { lines, bytes }] of counts) {
     const [left, right] = [withCommas(lines).padStart(9), withCommas(bytes).padStart(12)];
-    console.log(`${name.padEnd(22)} ${left} lines ${right} bytes`);
+    console.log(`${name.padEnd(24)} ${left} lines ${right} bytes`);
   }
   console.log(folder);
   return 0;
