@@ -1,6 +1,6 @@
 /**
- * @file Writing text one token at a time with quantized weights, beside floats: every step reads all weights, so fewer bytes are
- * less time where the model is larger than the caches.
+ * @file Writing text one token at a time with quantized weights, beside floats: every step reads all weights, so fewer bytes
+ * are less time where the model is larger than the caches.
  */
 import { Transformer, type TransformerConfig } from '../model/index.ts';
 import { QuantizedLayer, quantizeModel, type QuantizeModelOptions } from '../quantize/index.ts';

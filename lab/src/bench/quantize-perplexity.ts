@@ -1,6 +1,6 @@
 /**
- * @file What quantization does to a model that was trained: perplexity on held-out text for every method and number of bits. The
- * model, 1.2 million parameters on Tiny Shakespeare, is trained once and kept in `.lab/checkpoints/`.
+ * @file What quantization does to a model that was trained: perplexity on held-out text for every method and number of bits.
+ * The model, 1.2 million parameters on Tiny Shakespeare, is trained once and kept in `.lab/checkpoints/`.
  */
 import { tf } from '../backend/index.ts';
 import { Progress } from '../base/index.ts';
@@ -81,7 +81,8 @@ export async function benchQuantizedPerplexity(backend: string): Promise<BenchRo
   const calibration = calibrationBatches(text.learned, { contextLength, sequences: 256, batchSize: 64 });
   const progress = new Progress({ total: 1 + BITS.length * recipes.length, label: 'perplexity', unit: 'models' });
   let [done, wanted]: [number, Int32Array | undefined] = [0, undefined];
-  const measured = async (name: string, prepare: (model: Transformer) => Promise<[shape: string, ms: number]>): Promise<BenchRow> => {
+  type Prepare = (model: Transformer) => Promise<[shape: string, ms: number]>;
+  const measured = async (name: string, prepare: Prepare): Promise<BenchRow> => {
     const { model } = await loadModel(path);
     const parameters = model.parameterCount();
     const [shape, ms] = await prepare(model);

@@ -1,6 +1,6 @@
 /**
- * @file How long GPTQ takes: blocks of GPT-2 small's shape with random weights and inputs that go together, and beside it how long
- * the device would need for the arithmetic alone.
+ * @file How long GPTQ takes: blocks of GPT-2 small's shape with random weights and inputs that go together, and beside it how
+ * long the device would need for the arithmetic alone.
  *
  * Shapes: D width, O outputs, I inputs of a layer, N calibration tokens.
  */
@@ -63,7 +63,9 @@ export async function benchQuantizationTime(backend: string, blocks: number, isS
   const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
   const about = {
     backend,
-    shape: `${problem.blocks} blocks of width ${width}, ${sequences} × ${contextLength} tokens, ${mib(bytesBefore)} to ${mib(bytesAfter)}`,
+    shape:
+      `${problem.blocks} blocks of width ${width}, ${sequences} × ${contextLength} tokens, ` +
+      `${mib(bytesBefore)} to ${mib(bytesAfter)}`,
   };
   const row = (name: string, ms: number, peakBytes: number): BenchRow => {
     const gflops = flops / ms / 1e6;

@@ -1,5 +1,6 @@
 /**
- * @file The quantized layers of a GPTQ checkpoint: which tensors they are, and from the file into the model, packed all the way.
+ * @file The quantized layers of a GPTQ checkpoint: which tensors they are, and from the file into the model, packed all the
+ * way.
  */
 import { LabError, type Interruption } from '../base/index.ts';
 import { storedArray, toFloat32, type StoredDtype, type TensorEntry } from '../files/index.ts';
@@ -88,7 +89,8 @@ function checked(
     if (!tensor) return refuse(`lacks ${part}`);
     const wanted = expected[part];
     if (tensor.shape.join() !== wanted.join()) {
-      refuse(`has ${part} [${tensor.shape.join(', ')}], but with ${bits} bits and groups of ${groupSize} it is [${wanted.join(', ')}]`);
+      const [found, right] = [tensor.shape, wanted].map((sizes) => `[${sizes.join(', ')}]`);
+      refuse(`has ${part} ${found}, but with ${bits} bits and groups of ${groupSize} it is ${right}`);
     }
     const types: readonly StoredDtype[] = part === 'scales' ? ['F16', 'BF16', 'F32'] : ['I32'];
     if (!types.includes(tensor.dtype)) refuse(`has ${part} of type ${tensor.dtype}, not ${types.join(' or ')}`);
@@ -128,7 +130,8 @@ function matrixOf(files: WeightFiles, weight: GPTQWeight, { bits, symmetric, for
     const { dtype, shape, bytes } = files.tensors.get(`${name}.${part}`)!;
     const data = new Uint8Array(bytes);
     files.readInto(`${name}.${part}`, data);
-    return dtype === 'I32' ? (storedArray(dtype, data) as Int32Array) : toFloat32({ dtype, shape, data: storedArray(dtype, data) });
+    const values = storedArray(dtype, data);
+    return dtype === 'I32' ? (values as Int32Array) : toFloat32({ dtype, shape, data: values });
   };
   const arrays = {
     qweight: read('qweight') as Int32Array,

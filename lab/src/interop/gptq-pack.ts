@@ -1,11 +1,12 @@
 /**
- * @file A quantized matrix as a GPTQ checkpoint holds it, bit for bit (AutoGPTQ, GPTQModel; references: their QuantLinear.pack).
+ * @file A quantized matrix as a GPTQ checkpoint holds it, bit for bit (AutoGPTQ, GPTQModel; references: their
+ * QuantLinear.pack).
  *
  * Codes of b bits are streams of bits in words of 32, the lowest bit first; with 3 bits some lie in two words.
  * - **qweight** int32 [I · b/32, O]: a stream for each output, along the inputs;
- * - **qzeros** int32 [G, O · b/32]: a stream for each group, along the outputs. Format `gptq` (v1) stores zero − 1, `gptq_v2` zero.
- *   A zero of 0 has no place in v1: some programs store the highest code, others let it borrow from its neighbour (GPTQModel).
- *   It is never written so here, and read as the former;
+ * - **qzeros** int32 [G, O · b/32]: a stream for each group, along the outputs. Format `gptq` (v1) stores zero − 1, `gptq_v2`
+ *   zero. A zero of 0 has no place in v1: some programs store the highest code, others let it borrow from its neighbour
+ *   (GPTQModel). It is never written so here, and read as the former;
  * - **scales** float16 [G, O];
  * - **g_idx** int32 [I]: the group of each input.
  *

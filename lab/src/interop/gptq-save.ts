@@ -31,7 +31,8 @@ export interface SaveGPTQOptions {
 const LARGEST_SCALE = 65504;
 
 /**
- * Saves a model that `quantizeModel` has quantized by RTN or GPTQ: all linear layers of its blocks, with the same bits and groups.
+ * Saves a model that `quantizeModel` has quantized by RTN or GPTQ: all linear layers of its blocks, with the same bits and
+ * groups.
  *
  * @returns how it was quantized, as the config says it
  * @throws LabError naming what the format cannot hold, before anything is written.
@@ -87,7 +88,10 @@ function quantizedLayers(model: Transformer): Map<string, QuantizedLinear> {
 }
 
 /** The matrix of one tensor of theirs, which may hold several of ours; undefined when it is not quantized. */
-async function joinedMatrix({ paths, name }: NamedWeight, layers: ReadonlyMap<string, QuantizedLinear>): Promise<QuantizedMatrix | undefined> {
+async function joinedMatrix(
+  { paths, name }: NamedWeight,
+  layers: ReadonlyMap<string, QuantizedLinear>,
+): Promise<QuantizedMatrix | undefined> {
   const parts: QuantizedMatrix[] = [];
   for (const path of paths) {
     const layer = path.endsWith('.weight') ? layers.get(path.replace(/\.weight$/, '')) : undefined;
@@ -121,7 +125,9 @@ function addQuantized(tensors: Map<string, LazyTensor>, name: string, matrix: Qu
 /** What the config says of all layers, so it must hold for all. */
 function configOf(matrices: readonly QuantizedMatrix[], format: GPTQFormat | undefined): GPTQConfig {
   const [first] = matrices;
-  if (!first) throw new LabError('This model has no quantized layers: quantize it first (quantizeModel), or use savePretrained.');
+  if (!first) {
+    throw new LabError('This model has no quantized layers: quantize it first (quantizeModel), or use savePretrained.');
+  }
   const { bits, groupSize } = first;
   const isRows = matrices.every((matrix) => matrix.groupSize === matrix.inputs);
   const areAlike = matrices.every((matrix) => matrix.bits === bits && (isRows || matrix.groupSize === groupSize));

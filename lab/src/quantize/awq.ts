@@ -1,9 +1,10 @@
 /**
- * @file Activation-aware weight quantization: weights that meet large inputs matter most, so they are multiplied by s > 1 before
- * they are rounded, and their inputs by 1/s. Lin et al. 2023 (AWQ), section 3.2: s = |x|^r, the power by a search over a grid.
+ * @file Activation-aware weight quantization: weights that meet large inputs matter most, so they are multiplied by s > 1
+ * before they are rounded, and their inputs by 1/s. Lin et al. 2023 (AWQ), section 3.2: s = |x|^r, the power by a search over
+ * a grid.
  *
- * The search looks at the error of the layers' outputs, X(Q − W)ᵀ, which the Hessian knows, where the authors' code looks at the
- * output of a whole attention or MLP.
+ * The search looks at the error of the layers' outputs, X(Q − W)ᵀ, which the Hessian knows, where the authors' code looks at
+ * the output of a whole attention or MLP.
  *
  * Shapes: O outputs, I inputs, G groups of a row, M inputs in a group.
  */
@@ -56,7 +57,8 @@ export async function awq(layers: readonly AWQLayer[], inputs: AWQInputs, option
   const size = inputs.meanSizes.length;
   const hessian = tf.tensor2d(inputs.hessian, [size, size]);
   try {
-    let best: Omit<AWQResult, 'matrices'> & { readonly error: number } = { power: 0, scales: new Float32Array(size), error: Infinity };
+    type Best = Omit<AWQResult, 'matrices'> & { readonly error: number };
+    let best: Best = { power: 0, scales: new Float32Array(size), error: Infinity };
     for (let i = 0; i < powers; i++) {
       const power = i / powers;
       const scales = scalesOf(inputs.meanSizes, power);
@@ -108,8 +110,8 @@ async function scaledMatrix(
 }
 
 /**
- * For every group of every row the grid over a share of its range that leaves the least error of what this group alone adds to the
- * output: δ H_g δᵀ, H_g the group's block on the diagonal of the (scaled) Hessian.
+ * For every group of every row the grid over a share of its range that leaves the least error of what this group alone adds to
+ * the output: δ H_g δᵀ, H_g the group's block on the diagonal of the (scaled) Hessian.
  */
 async function clippedGrids(
   weights: Float32Array,

@@ -1,6 +1,6 @@
 /**
- * @file Calibration: what the linear layers of a block are given when text runs through it. Layers that are given the same tensor
- * (query, key and value; gate and up) share what is known of it.
+ * @file Calibration: what the linear layers of a block are given when text runs through it. Layers that are given the same
+ * tensor (query, key and value; gate and up) share what is known of it.
  *
  * Shapes: B batch, T tokens, D width.
  */

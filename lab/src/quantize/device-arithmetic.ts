@@ -1,6 +1,6 @@
 /**
- * @file The two products that make GPTQ's work, in single precision on the device, for layers of GPT-2's size: as the authors do
- * it, but the factor is found from products of matrices alone.
+ * @file The two products that make GPTQ's work, in single precision on the device, for layers of GPT-2's size: as the authors
+ * do it, but the factor is found from products of matrices alone.
  */
 import { tf, type Tensor2D } from '../backend/index.ts';
 import type { Arithmetic } from './arithmetic.ts';

@@ -1,7 +1,7 @@
 /**
- * @file GPTQ: columns are rounded one after the other, for all rows at once, and the columns that are left make up for the error.
- * Frantar et al. 2022, algorithm 1; as the authors' code does it (IST-DASLab/gptq), but for groups smaller than a block: their
- * grids are fitted to the weights as they are by then, not as they were when the block began.
+ * @file GPTQ: columns are rounded one after the other, for all rows at once, and the columns that are left make up for the
+ * error. Frantar et al. 2022, algorithm 1; as the authors' code does it (IST-DASLab/gptq), but for groups smaller than a
+ * block: their grids are fitted to the weights as they are by then, not as they were when the block began.
  *
  * Shapes: O outputs (rows), I inputs (columns), C columns of a block, G groups.
  */

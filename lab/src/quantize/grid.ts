@@ -1,7 +1,7 @@
 /**
- * @file Grids: the few values that a weight of b bits may have, scale · (code − zero) for the codes 0 … 2ᵇ − 1, and how a grid is
- * laid over some weights. In single precision and to the bit as the authors of GPTQ do it (IST-DASLab/gptq, quant.py), but for
- * one thing: a symmetric grid is symmetric for weights that are all positive, too.
+ * @file Grids: the few values that a weight of b bits may have, scale · (code − zero) for the codes 0 … 2ᵇ − 1, and how a grid
+ * is laid over some weights. In single precision and to the bit as the authors of GPTQ do it (IST-DASLab/gptq, quant.py), but
+ * for one thing: a symmetric grid is symmetric for weights that are all positive, too.
  */
 import { invariant, roundHalfToEven } from '../base/index.ts';
 import { fromFloat32, toFloat32 } from '../files/index.ts';
@@ -16,7 +16,9 @@ export interface GridOptions {
    * Σ|error|^2.4, as a few outliers are cheaper to cut off than to reach. Or a way of your own to fit a grid.
    */
   readonly search?: 'range' | 'mse' | GridSearch;
-  /** 'float32' (default), or only scales that float16 has, as GPTQ checkpoints store them: then the file holds the very weights. */
+  /**
+   * 'float32' (default), or only scales that float16 has, as GPTQ checkpoints store them: then the file holds the very weights.
+   */
   readonly scales?: 'float32' | 'float16';
 }
 

@@ -1,6 +1,6 @@
 /**
- * @file The Hessian of a linear layer's squared error, 2 X Xᵀ averaged over the calibration tokens: which inputs go together, and
- * how strong they are. The same for every output. Frantar et al. 2022 (GPTQ), section 3.
+ * @file The Hessian of a linear layer's squared error, 2 X Xᵀ averaged over the calibration tokens: which inputs go together,
+ * and how strong they are. The same for every output. Frantar et al. 2022 (GPTQ), section 3.
  */
 import { offTape, tf, type Tensor, type Tensor1D, type Tensor2D } from '../backend/index.ts';
 import { invariant } from '../base/index.ts';

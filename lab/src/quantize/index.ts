@@ -1,4 +1,6 @@
-/** @file Quantization after training: grids, rounding to nearest, OBD → OBS → OBQ → GPTQ, AWQ, NF4, and layers that stay packed. */
+/**
+ * @file Quantization after training: grids, rounding to nearest, OBD → OBS → OBQ → GPTQ, AWQ, NF4, and layers that stay packed.
+ */
 export { doubleArithmetic, type Arithmetic, type DebtShape, type Numbers } from './arithmetic.ts';
 export * from './awq.ts';
 export { calibrationBatches, type CalibrationBatch, type CalibrationOptions } from './calibration.ts';

@@ -58,7 +58,11 @@ export function fitGrids(
 }
 
 /** Every weight to its nearest code: the matrix on those grids, [O · G] in runs of neighbours. */
-export function encodeMatrix(weights: Float32Array, { outputs, inputs }: MatrixShape, grids: readonly WeightGrid[]): QuantizedMatrix {
+export function encodeMatrix(
+  weights: Float32Array,
+  { outputs, inputs }: MatrixShape,
+  grids: readonly WeightGrid[],
+): QuantizedMatrix {
   const groupSize = (outputs * inputs) / grids.length;
   const codes = new Uint8Array(weights.length);
   for (const [group, grid] of grids.entries()) {

@@ -70,7 +70,8 @@ export const methods: Readonly<Record<QuantizationMethod, Method>> = {
   async *nf4(layers, { groupSize = 64, double = true }) {
     for (const { path, linear } of layers) {
       yield await timed(path, linear, (weights) => {
-        const matrix = quantizeNF4(weights, linear, { groupSize: groupSize === 'row' ? linear.inputs : Number(groupSize), double });
+        const size = groupSize === 'row' ? linear.inputs : Number(groupSize);
+        const matrix = quantizeNF4(weights, linear, { groupSize: size, double });
         return { layer: new NF4Linear(matrix, linear.bias), quantized: decodeNF4(matrix) };
       });
     }

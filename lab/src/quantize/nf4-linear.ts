@@ -28,7 +28,9 @@ export class NF4Linear extends QuantizedLayer {
   values: Variable<tf.Rank.R1>;
   /** [O · B] floats; null with double quantization. */
   sizes: Variable<tf.Rank.R1> | null = null;
-  /** With double quantization the sizes' codes, packed in rows of a group each, [groups, words], and their scales [groups, 1]. */
+  /**
+   * With double quantization the sizes' codes, packed in rows of a group each, [groups, words], and their scales [groups, 1].
+   */
   sizeWords: Variable<tf.Rank.R2> | null = null;
   sizeScales: Variable<tf.Rank.R2> | null = null;
   readonly #sizeLayout: PackedLayout | null = null;

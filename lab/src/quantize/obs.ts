@@ -1,6 +1,6 @@
 /**
- * @file Optimal brain surgeon: like optimal brain damage with the whole Hessian, so that the weights that stay make up for the one
- * that goes. Hassibi and Stork 1993.
+ * @file Optimal brain surgeon: like optimal brain damage with the whole Hessian, so that the weights that stay make up for the
+ * one that goes. Hassibi and Stork 1993.
  *
  * Shapes: n weights; H⁻¹ [n, n], row after row.
  */

@@ -1,6 +1,6 @@
 /**
- * @file From the Hessian to what GPTQ's sweep needs of it: dead inputs, the order of the columns, damping, and the upper Cholesky
- * factor of the inverse. Frantar et al. 2022, section 3.3, step 3; done once for all layers that have the same inputs.
+ * @file From the Hessian to what GPTQ's sweep needs of it: dead inputs, the order of the columns, damping, and the upper
+ * Cholesky factor of the inverse. Frantar et al. 2022, section 3.3, step 3; done once for all layers that have the same inputs.
  */
 import { LabError } from '../base/index.ts';
 import { doubleArithmetic, type Arithmetic, type Numbers } from './arithmetic.ts';
@@ -65,11 +65,15 @@ export async function prepareHessian(hessian: Numbers, options: HessianOptions =
 
 function checkHessian(hessian: Numbers, diagonal: Float64Array): void {
   if (!hessian.every(Number.isFinite)) {
-    throw new LabError('the Hessian of the inputs holds numbers that are not finite: the model overflows on the calibration data.');
+    throw new LabError(
+      'the Hessian of the inputs holds numbers that are not finite: the model overflows on the calibration data.',
+    );
   }
   const negative = diagonal.findIndex((value) => value < 0);
   if (negative >= 0) {
-    throw new LabError(`the Hessian of the inputs is ${diagonal[negative]} at ${negative} of its diagonal, which a square cannot be.`);
+    throw new LabError(
+      `the Hessian of the inputs is ${diagonal[negative]} at ${negative} of its diagonal, which a square cannot be.`,
+    );
   }
 }
 

@@ -1,7 +1,7 @@
 /**
- * @file A whole model: its linear layers, block by block, are quantized and replaced. With calibration data every block is given
- * what the blocks before it make of the data when they are quantized already, so that later layers make up for earlier errors.
- * Frantar et al. 2022 (GPTQ), section 4, setup.
+ * @file A whole model: its linear layers, block by block, are quantized and replaced. With calibration data every block is
+ * given what the blocks before it make of the data when they are quantized already, so that later layers make up for earlier
+ * errors. Frantar et al. 2022 (GPTQ), section 4, setup.
  */
 import { interruptible, LabError, Progress, type Interruption } from '../base/index.ts';
 import type { Transformer } from '../model/index.ts';
@@ -27,8 +27,8 @@ export interface QuantizeModelOptions extends MethodOptions {
   /** 'float16' unless told here, so that a GPTQ checkpoint (`saveGPTQ`) holds the very model. */
   readonly scales?: 'float32' | 'float16';
   /**
-   * Which linear layers: a pattern as in `model.replace`; those of all blocks unless told ('blocks.**'). Embeddings, norms and a
-   * tied head stay as they are.
+   * Which linear layers: a pattern as in `model.replace`; those of all blocks unless told ('blocks.**'). Embeddings, norms and
+   * a tied head stay as they are.
    */
   readonly layers?: string;
   /** Text that the model should do well on (`calibrationBatches`). GPTQ and AWQ need it; others measure their error with it. */
@@ -72,8 +72,8 @@ export interface QuantizationReport {
  * all of them, or, when anything fails or it is interrupted, none: the model is unchanged then.
  *
  * @example await quantizeModel(model, { method: 'gptq', bits: 4, groupSize: 128, calibration });
- * @throws LabError naming the layer: groups that do not divide its inputs, weights that are not finite, a Hessian that cannot be
- *   used; also for no calibration data, options that do not go together, and when it is interrupted.
+ * @throws LabError naming the layer: groups that do not divide its inputs, weights that are not finite, a Hessian that cannot
+ * be used; also for no calibration data, options that do not go together, and when it is interrupted.
  */
 export async function quantizeModel(model: Transformer, options: QuantizeModelOptions): Promise<QuantizationReport> {
   const layers = chosenLayers(model, options);
@@ -104,7 +104,8 @@ class Quantization {
     this.#layers = layers;
     this.#options = options;
     this.#replacements = new Replacements(model);
-    this.#progress = new Progress({ total: sizeOf(layers), label: 'quantizing', unit: 'weights', quiet: options.quiet ?? false });
+    const { quiet = false } = options;
+    this.#progress = new Progress({ total: sizeOf(layers), label: 'quantizing', unit: 'weights', quiet });
   }
 
   async run(signal: Interruption): Promise<QuantizationReport> {
@@ -229,7 +230,8 @@ function checkOptions(options: QuantizeModelOptions, layers: readonly NamedLinea
   const refuse = (message: string): never => {
     throw new LabError(`quantizeModel: ${message}`);
   };
-  if (!QUANTIZATION_METHODS.includes(method)) refuse(`method must be ${QUANTIZATION_METHODS.join(', ')}, got '${method as string}'.`);
+  const known = QUANTIZATION_METHODS.join(', ');
+  if (!QUANTIZATION_METHODS.includes(method)) refuse(`method must be ${known}, got '${method as string}'.`);
   if (!BIT_WIDTHS.includes(bits)) refuse(`bits must be one of ${BIT_WIDTHS.join(', ')}, got ${bits}.`);
   if (method === 'nf4' && bits !== 4) refuse(`NF4 has 4 bits, got ${bits}.`);
   if (groupSize === 'tensor' && method !== 'rtn') refuse("groupSize 'tensor' is for method 'rtn' alone.");
@@ -247,5 +249,8 @@ function checkOptions(options: QuantizeModelOptions, layers: readonly NamedLinea
   }
   if (calibration === undefined && trueSequential) refuse('trueSequential needs calibration data.');
   const stray = calibration && layers.find(({ path }) => !/^blocks\.\d+\./.test(path));
-  if (stray) refuse(`'${stray.path}' is not in a block, so it cannot be calibrated; leave it out, or use 'rtn' or 'nf4' without calibration.`);
+  if (stray) {
+    const advice = "leave it out, or use 'rtn' or 'nf4' without calibration";
+    refuse(`'${stray.path}' is not in a block, so it cannot be calibrated; ${advice}.`);
+  }
 }

@@ -1,6 +1,6 @@
 /**
- * @file Linear layers whose weights stay packed: they take the place of a `Linear`, and the weights become floats only where they
- * are multiplied.
+ * @file Linear layers whose weights stay packed: they take the place of a `Linear`, and the weights become floats only where
+ * they are multiplied.
  *
  * Shapes: O outputs, I inputs, G groups of a row.
  */
@@ -49,8 +49,8 @@ export interface QuantizedLinearOptions {
   /** [O]; taken over, not copied. */
   readonly bias?: Variable<tf.Rank.R1> | null;
   /**
-   * What x is multiplied by before the product, [I]: AWQ's 1/s, where the weights were multiplied by s. (Its authors fold it into
-   * the layer before.)
+   * What x is multiplied by before the product, [I]: AWQ's 1/s, where the weights were multiplied by s. (Its authors fold it
+   * into the layer before.)
    */
   readonly inputFactors?: Float32Array | null;
 }

@@ -1,6 +1,6 @@
 /**
- * @file Layers that stand in for others until it is certain that they stay: put in one by one, and all taken back, or the old ones
- * let go.
+ * @file Layers that stand in for others until it is certain that they stay: put in one by one, and all taken back, or the old
+ * ones let go.
  */
 import type { Module, Linear } from '../nn/index.ts';
 import type { QuantizedLayer } from './quantized-linear.ts';

@@ -29,6 +29,7 @@ export function checkFinite(what: string, weights: Float32Array, { outputs, inpu
   const bad = weights.findIndex((weight) => !Number.isFinite(weight));
   invariant(
     bad < 0,
-    () => `${what}: the weight of output ${Math.floor(bad / inputs)}, input ${bad % inputs} is ${weights[bad]}; it must be finite`,
+    () =>
+      `${what}: the weight of output ${Math.floor(bad / inputs)}, input ${bad % inputs} is ${weights[bad]}; it must be finite`,
   );
 }
