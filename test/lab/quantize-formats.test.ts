@@ -50,14 +50,19 @@ describe('packing for checkpoints', () => {
     const [outputs, inputs] = [32, 64];
     const matrix = roundToNearest(random.normals(outputs * inputs).map((w, i) => w + (i % 5) - 2), { outputs, inputs }, { bits, groupSize: 16 });
     matrix.zeros.forEach((_, i) => (matrix.zeros[i] = i % 2 ** bits));
+    const fromOne = { ...matrix, zeros: matrix.zeros.map((zero) => Math.max(1, zero)) };
     const groupIndex = Int32Array.from(random.shuffle(Array.from({ length: inputs }, (_, i) => i % 4)));
-    for (const one of [matrix, { ...matrix, groupIndex }]) {
-      for (const format of ['gptq', 'gptq_v2'] as const) {
-        const arrays = packGPTQ(one, format);
-        expect(arrays.qweight.length).toBe((inputs * bits * outputs) / 32);
-        expect(arrays.qzeros.length).toBe((4 * outputs * bits) / 32);
-        expect(unpackGPTQ(arrays, one, format)).toEqual(one);
-      }
+    const cases: readonly (readonly [QuantizedMatrix, 'gptq' | 'gptq_v2'])[] = [
+      [fromOne, 'gptq'],
+      [matrix, 'gptq_v2'],
+      [{ ...fromOne, groupIndex }, 'gptq'],
+      [{ ...matrix, groupIndex }, 'gptq_v2'],
+    ];
+    for (const [one, format] of cases) {
+      const arrays = packGPTQ(one, format);
+      expect(arrays.qweight.length).toBe((inputs * bits * outputs) / 32);
+      expect(arrays.qzeros.length).toBe((4 * outputs * bits) / 32);
+      expect(unpackGPTQ(arrays, one, format)).toEqual(one);
     }
   });
 
@@ -95,12 +100,13 @@ describe('packing for checkpoints', () => {
     expect(hexadecimal(Int32Array.of(qweight[0]!, qweight[32]!, qweight[64]!))).toEqual(['80000000', '80000001', '00000001']);
   });
 
-  it('a zero point of 0 is stored as the highest code in v1, and leaves its neighbours alone', () => {
+  it('a zero point of 0 is not written in v1, where programs disagree; the highest code is read as one', () => {
     const matrix = roundToNearest(random.normals(64), { outputs: 8, inputs: 8 }, { bits: 4 });
     matrix.zeros.set([5, 0, 5, 0, 0, 5, 5, 0]);
-    const arrays = packGPTQ(matrix, 'gptq');
-    expect(hexadecimal(arrays.qzeros)).toEqual(['f44ff4f4']);
-    expect(unpackGPTQ(arrays, matrix, 'gptq')).toEqual(matrix);
+    expect(() => packGPTQ(matrix, 'gptq')).toThrow(/a zero point of 0 has no place in checkpointFormat 'gptq'.*'gptq_v2' can hold it/);
+    const arrays = packGPTQ(matrix, 'gptq_v2');
+    expect(hexadecimal(arrays.qzeros)).toEqual(['05500505']);
+    expect(unpackGPTQ({ ...arrays, qzeros: Int32Array.of(0xf44ff4f4) }, matrix, 'gptq')).toEqual(matrix);
   });
 
   it('says what the format cannot hold', () => {
@@ -163,7 +169,9 @@ function ownModel(name: string): Transformer {
 const saves: readonly (readonly [string, Omit<QuantizeModelOptions, 'method'>, SaveGPTQOptions])[] = [
   ['gpt2', { bits: 4, groupSize: 16, actOrder: true }, { checkpointFormat: 'gptq' }],
   ['gpt2', { bits: 3, groupSize: 32 }, { checkpointFormat: 'gptq_v2' }],
-  ['llama', { bits: 2, groupSize: 8, actOrder: true }, { checkpointFormat: 'gptq' }],
+  // Some of its groups have a zero point of 0, so v2 is chosen.
+  ['llama', { bits: 2, groupSize: 16, actOrder: true }, {}],
+  ['llama', { bits: 4, groupSize: 16, actOrder: true }, {}],
   ['llama', { bits: 8, groupSize: 'row', symmetric: true }, { checkpointFormat: 'gptq_v2' }],
   ['qwen2', { bits: 4, groupSize: 'row' }, {}],
 ];
@@ -181,7 +189,7 @@ describe('checkpoints of ours', () => {
       groupSize: options.groupSize === 'row' ? -1 : options.groupSize,
       actOrder: options.actOrder ?? false,
       symmetric: options.symmetric ?? false,
-      format: saveOptions.checkpointFormat ?? 'gptq',
+      format: saveOptions.checkpointFormat ?? (options.bits === 2 ? 'gptq_v2' : 'gptq'),
     });
     const logits = model.forward(someTokens());
     if (keep) {
@@ -239,6 +247,9 @@ describe('checkpoints of ours', () => {
     const layer = await quantizeModel(large, { method: 'rtn', ...quiet }).then(() => large.get('blocks.0.mlp.up') as QuantizedLinear);
     layer.scales.assign(tf.mul(layer.scales, 1e8));
     await expectRefused(large, /has a scale of .* which float16 cannot hold/);
+    const low = ownModel('gpt2');
+    await quantizeModel(low, { method: 'rtn', bits: 2, groupSize: 8, ...quiet });
+    await expect(saveGPTQ(low, folder, { checkpointFormat: 'gptq' })).rejects.toThrow(/'transformer.h.0.attn.c_attn' has no place .* a zero point of 0/);
     const mixed = ownModel('gpt2');
     await quantizeModel(mixed, { method: 'rtn', groupSize: 16, ...quiet });
     const dealt = Int32Array.from({ length: 32 }, (_, i) => i % 2);

@@ -40,6 +40,9 @@ const quiet = { quiet: true } as const;
 const gpt: TransformerConfig = { ...presets.nano, vocabSize: 31, contextLength: 16, layers: 2, width: 32, heads: 2, bias: true };
 const llama: TransformerConfig = { ...presets.llama, vocabSize: 31, contextLength: 16, layers: 2, width: 32, heads: 4, keyValueHeads: 2, hiddenSize: 48 };
 
+/** The errors of GPTQ on the first backend, which all others must have too. */
+let firstErrors: number[] | undefined;
+
 /** Weights far larger than a new model's, and norms and biases that are not trivial, so that every layer matters. */
 function modelOf(config: TransformerConfig, seed = 1): Transformer {
   const model = new Transformer({ ...config, seed }).eval();
@@ -91,6 +94,15 @@ describe.each(['cpu', 'wasm', ...(hasSoftwareGpu ? (['webgpu'] as const) : [])] 
       const { order, ...packed } = await layer.packed();
       expect({ ...packed, order }).toEqual(packMatrix(matrix));
     }
+  });
+
+  it('GPTQ of a model leaves the same errors as on every other backend', async () => {
+    const model = modelOf({ ...gpt, layers: 1 });
+    const { layers } = await quantizeModel(model, { method: 'gptq', bits: 3, calibration: calibration.slice(0, 1), ...quiet });
+    const errors = layers.map(({ error }) => error);
+    firstErrors ??= errors;
+    expect(relativeError(errors, firstErrors)).toBeLessThan(0.05);
+    model.dispose();
   });
 
   it('an NF4Linear is the Linear of its floats, with sizes in 8 bits and without', async () => {

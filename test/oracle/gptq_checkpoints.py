@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
 from transformers import (
-    AutoConfig, AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM,
+    AutoConfig, AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, GPTQConfig, LlamaConfig, LlamaForCausalLM, Qwen2Config,
+    Qwen2ForCausalLM,
 )
 
 from fixture import FIXTURES, save
@@ -169,7 +170,10 @@ def check(folder):
 
 @torch.no_grad()
 def check_with_gptqmodel(folder):
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, device_map="cpu").eval()
+    bits = json.loads((Path(folder) / "quantize_config.json").read_text())["bits"]
+    # Its kernels in plain PyTorch; the others are compiled for minutes.
+    options = {"quantization_config": GPTQConfig(bits=bits, backend="torch"), "device_map": "cpu"}
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **options).eval()
     report(folder, lambda tokens: model(tokens).logits)
 
 

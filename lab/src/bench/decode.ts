@@ -22,18 +22,16 @@ const BATCHES = [1, 8];
 const SLOW_TURNS = { ...TURNS, turns: 2, steps: 5 };
 
 /** Greedy decoding behind half a context of text; when the context is full, from there again. */
-class Writer {
+export class Writer {
   readonly #model: Transformer;
   readonly #cache: KVCache;
   readonly #start: number;
   #tokens: Int32Array;
 
-  constructor(size: YardstickSize, batch: number, plain: boolean) {
-    const { tokens: contextLength, width, heads, layers, vocabulary } = size;
-    const attention = plain ? { attention: plainAttention } : {};
-    this.#model = new Transformer({ vocabSize: vocabulary, contextLength, layers, width, heads, ...attention }).eval();
+  constructor(model: Transformer, batch: number) {
+    this.#model = model.eval();
     this.#cache = this.#model.cache();
-    this.#start = contextLength / 2;
+    this.#start = model.config.contextLength / 2;
     this.#tokens = new Int32Array(batch);
     const prompt = tf.zeros([batch, this.#start], 'int32') as Tensor2D;
     this.#model.forward(prompt, { cache: this.#cache, lastOnly: true }).dispose();
@@ -61,6 +59,11 @@ class Writer {
   }
 }
 
+function modelOf({ tokens: contextLength, width, heads, layers, vocabulary }: YardstickSize, plain: boolean): Transformer {
+  const attention = plain ? { attention: plainAttention } : {};
+  return new Transformer({ vocabSize: vocabulary, contextLength, layers, width, heads, ...attention });
+}
+
 function rowOf(name: string, backend: string, size: YardstickSize, batch: number, parameters: number, times: Times): BenchRow {
   const perSecond = 1000 / times.medianMs;
   return {
@@ -75,7 +78,7 @@ function rowOf(name: string, backend: string, size: YardstickSize, batch: number
 }
 
 async function measureCase(size: YardstickSize, batch: number, backend: string, python?: string): Promise<BenchRow[]> {
-  const [fused, plain] = [new Writer(size, batch, false), new Writer(size, batch, true)];
+  const [fused, plain] = [false, true].map((isPlain) => new Writer(modelOf(size, isPlain), batch)) as [Writer, Writer];
   const torch = python ? await TorchProcess.start(python, 'decode.py', { ...size, batch }) : undefined;
   const competitors: Competitor[] = [
     labCompetitor(() => withoutFusedKernels(() => plain.step())),

@@ -6,6 +6,7 @@ import { benchLoad } from './load.ts';
 import { benchMatmul } from './matmul.ts';
 import type { BenchRow } from './measure.ts';
 import { benchOps } from './ops.ts';
+import { benchQuantize } from './quantize.ts';
 import { benchQuantized } from './quantized.ts';
 import { benchTokenizer } from './tokenizer.ts';
 import { benchTrain, type BenchTrainOptions } from './train.ts';
@@ -29,6 +30,7 @@ export const benchmarks: Readonly<Record<string, (backend: string, options: Benc
   head: benchHead,
   load: benchLoad,
   matmul: benchMatmul,
+  quantize: benchQuantize,
   quantized: benchQuantized,
   train: benchTrain,
   decode: benchDecode,

@@ -24,6 +24,8 @@ export interface BenchRow {
   readonly peakShare?: number;
   /** The share of what the device's roofs allow for so much computing and so many bytes, by the median. */
   readonly roofShare?: number;
+  /** e to the mean loss a token on held-out text: how well the model still does. */
+  readonly perplexity?: number;
   /** What the time is compared with, and how many times as long that took. */
   readonly baseline?: string;
   readonly ratio?: number;
@@ -111,6 +113,7 @@ const COLUMNS: readonly Column[] = [
   ['min', (row) => ms(row.minMs)],
   ['max', (row) => ms(row.maxMs)],
   ['tokens/s', (row) => digits(row.tokensPerSecond), true],
+  ['perplexity', (row) => row.perplexity?.toFixed(3) ?? '', true],
   ['GFLOP/s', (row) => digits(row.gflops)],
   ['GB/s', (row) => digits(row.gbps), true],
   ['of the peak', (row) => percent(row.peakShare), true],

@@ -3,7 +3,9 @@
  *
  * Codes of b bits are streams of bits in words of 32, the lowest bit first; with 3 bits some lie in two words.
  * - **qweight** int32 [I · b/32, O]: a stream for each output, along the inputs;
- * - **qzeros** int32 [G, O · b/32]: a stream for each group, along the outputs. Format `gptq` (v1) stores zero − 1, `gptq_v2` zero;
+ * - **qzeros** int32 [G, O · b/32]: a stream for each group, along the outputs. Format `gptq` (v1) stores zero − 1, `gptq_v2` zero.
+ *   A zero of 0 has no place in v1: some programs store the highest code, others let it borrow from its neighbour (GPTQModel).
+ *   It is never written so here, and read as the former;
  * - **scales** float16 [G, O];
  * - **g_idx** int32 [I]: the group of each input.
  *
@@ -48,13 +50,16 @@ export function packGPTQ(matrix: QuantizedMatrix, format: GPTQFormat): GPTQArray
   const most = 2 ** bits - 1;
   const wrong = zeros.find((zero) => !(Number.isInteger(zero) && zero >= 0 && zero <= most));
   invariant(wrong === undefined, () => `a GPTQ checkpoint's zero points are codes 0 … ${most}, but one is ${wrong}`);
+  invariant(
+    format === 'gptq_v2' || holdsZeros(matrix),
+    "a zero point of 0 has no place in checkpointFormat 'gptq', which stores zero − 1; 'gptq_v2' can hold it",
+  );
   const qweight = new Int32Array(wordsFor(inputs, bits) * outputs);
   pack(qweight, { count: inputs, streams: outputs, bits }, outputs, 1, (input, output) => codes[output * inputs + input]!);
   const inRow = wordsFor(outputs, bits);
   const qzeros = new Int32Array(groups * inRow);
-  // Zero − 1 of a zero of 0 is the highest code: one word must not reach into its neighbours.
-  const stored = format === 'gptq' ? (zero: number) => (zero - 1) & most : (zero: number) => zero;
-  pack(qzeros, { count: outputs, streams: groups, bits }, 1, inRow, (output, group) => stored(zeros[output * groups + group]!));
+  const less = format === 'gptq' ? 1 : 0;
+  pack(qzeros, { count: outputs, streams: groups, bits }, 1, inRow, (output, group) => zeros[output * groups + group]! - less);
   return {
     qweight,
     qzeros,
@@ -82,6 +87,11 @@ export function unpackGPTQ(
   const isRuns = g_idx.every((group, input) => group === Math.floor(input / groupSize));
   const groupIndex = isRuns ? null : g_idx.slice();
   return { outputs, inputs, bits, groupSize, codes, scales: turned(scales, groups, outputs), zeros, groupIndex };
+}
+
+/** Whether the zero points can be written less one. */
+export function holdsZeros({ zeros }: QuantizedMatrix): boolean {
+  return zeros.every((zero) => zero >= 1);
 }
 
 /** Several matrices with the same inputs as one, output after output. */

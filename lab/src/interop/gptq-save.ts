@@ -9,14 +9,14 @@ import { Linear } from '../nn/index.ts';
 import { QuantizedLayer, QuantizedLinear, unpackMatrix, type QuantizedMatrix } from '../quantize/index.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
 import { writeGPTQConfig, type GPTQConfig } from './gptq-config.ts';
-import { joinOutputs, packGPTQ, wordsFor, type GPTQFormat } from './gptq-pack.ts';
+import { holdsZeros, joinOutputs, packGPTQ, wordsFor, type GPTQFormat } from './gptq-pack.ts';
 import { hasParameter, namedWeights, type NamedWeight } from './names.ts';
 import type { PretrainedFormat } from './read-config.ts';
 import { lazyWeight, saveJSON, saveTokenizer, tokenizerJSON, torchNames } from './save.ts';
 import { formatOf, writeConfig } from './write-config.ts';
 
 export interface SaveGPTQOptions {
-  /** 'gptq' (v1, zero points less one), which every loader knows, unless told; or 'gptq_v2'. */
+  /** 'gptq' (v1, zero points less one), which every loader knows, where it can hold the zero points, else 'gptq_v2'. */
   readonly checkpointFormat?: GPTQFormat;
   /** Whose names and config; the one that fits the model unless told. */
   readonly format?: PretrainedFormat;
@@ -39,7 +39,7 @@ const LARGEST_SCALE = 65504;
 export async function saveGPTQ(
   model: Transformer,
   directory: string,
-  { checkpointFormat = 'gptq', format: wanted, tokenizer, dtype = 'F32', stopTokens = [] }: SaveGPTQOptions = {},
+  { checkpointFormat, format: wanted, tokenizer, dtype = 'F32', stopTokens = [] }: SaveGPTQOptions = {},
 ): Promise<GPTQConfig> {
   const { config } = model;
   const format = formatOf(config, wanted);
@@ -56,12 +56,10 @@ export async function saveGPTQ(
     const name = weight.name.startsWith('lm_head.') ? weight.name : prefix + weight.name;
     const quantized = await joinedMatrix(weight, layers);
     if (!quantized) tensors.set(name, lazyWeight(name, weight, parameters, dtype));
-    else {
-      matrices.set(name, quantized);
-      addQuantized(tensors, name.replace(/\.weight$/, ''), quantized, checkpointFormat);
-    }
+    else matrices.set(name, quantized);
   }
   const quantization = configOf([...matrices.values()], checkpointFormat);
+  for (const [name, matrix] of matrices) addQuantized(tensors, name.replace(/\.weight$/, ''), matrix, quantization.format);
   const json = writeGPTQConfig(quantization);
   await streamSafetensors(join(directory, 'model.safetensors'), tensors, { format: 'pt' });
   if (tokenizerFile) await saveTokenizer(directory, tokenizerFile, config);
@@ -121,7 +119,7 @@ function addQuantized(tensors: Map<string, LazyTensor>, name: string, matrix: Qu
 }
 
 /** What the config says of all layers, so it must hold for all. */
-function configOf(matrices: readonly QuantizedMatrix[], format: GPTQFormat): GPTQConfig {
+function configOf(matrices: readonly QuantizedMatrix[], format: GPTQFormat | undefined): GPTQConfig {
   const [first] = matrices;
   if (!first) throw new LabError('This model has no quantized layers: quantize it first (quantizeModel), or use savePretrained.');
   const { bits, groupSize } = first;
@@ -134,6 +132,6 @@ function configOf(matrices: readonly QuantizedMatrix[], format: GPTQFormat): GPT
     groupSize: isRows ? -1 : groupSize,
     actOrder: matrices.some(({ groupIndex }) => groupIndex !== null),
     symmetric: matrices.every(({ zeros }) => zeros.every((zero) => zero === middle)),
-    format,
+    format: format ?? (matrices.every(holdsZeros) ? 'gptq' : 'gptq_v2'),
   };
 }

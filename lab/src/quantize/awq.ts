@@ -80,14 +80,15 @@ function scalesOf(meanSizes: Float32Array, power: number): Float32Array {
   return scales.map((scale) => scale / Math.sqrt(least * most));
 }
 
-/** Every column times (or, with −1, divided by) its factor. */
-function scaled(weights: Float32Array, factors: Float32Array, sign: 1 | -1): Float32Array {
-  return weights.map((weight, i) => weight * factors[i % factors.length]! ** sign);
+/** Every column times its factor. */
+function scaled(weights: Float32Array, factors: Float32Array): Float32Array {
+  return weights.map((weight, i) => weight * factors[i % factors.length]!);
 }
 
 async function scaledError(layer: AWQLayer, scales: Float32Array, hessian: Tensor2D, options: AWQOptions): Promise<number> {
-  const matrix = roundToNearest(scaled(layer.weights, scales, 1), layer, options);
-  const quantized = scaled(decodeMatrix(matrix), scales, -1);
+  const matrix = roundToNearest(scaled(layer.weights, scales), layer, options);
+  const inverses = scales.map((scale) => 1 / scale);
+  const quantized = scaled(decodeMatrix(matrix), inverses);
   return outputEnergy(
     quantized.map((value, i) => value - layer.weights[i]!),
     hessian,
@@ -100,7 +101,7 @@ async function scaledMatrix(
   hessian: Tensor2D,
   options: AWQOptions,
 ): Promise<QuantizedMatrix> {
-  const weights = scaled(layer.weights, scales, 1);
+  const weights = scaled(layer.weights, scales);
   if (!layer.clip) return roundToNearest(weights, layer, options);
   const grids = await clippedGrids(weights, layer, scales, hessian, options);
   return encodeMatrix(weights, layer, grids);

@@ -8,7 +8,7 @@
 import { invariant } from '../base/index.ts';
 import type { Numbers } from './arithmetic.ts';
 import { columnStep, type ColumnBlock, type ColumnStep } from './column-step.ts';
-import { encodeWeight, fitGrid, quantizeValue, type WeightGrid, type GridOptions } from './grid.ts';
+import { decodeWeight, encodeWeight, fitGrid, quantizeValue, type WeightGrid, type GridOptions } from './grid.ts';
 import { fitGrids, gridArrays, groupLength, type MatrixShape, type QuantizedMatrix } from './matrix.ts';
 import { prepareHessian, type HessianOptions, type PreparedHessian } from './prepare-hessian.ts';
 import { checkFinite } from './rtn.ts';
@@ -166,12 +166,13 @@ class Sweep {
       for (let row = 0; row < rows; row++) {
         const at = column * rows + row;
         const grid = this.#grids[row * groups + this.#groupOf(first + column)]!;
-        const isOnGrid = Math.abs(quantizeValue(quantized[at]!, grid) - quantized[at]!) <= 1e-3 * grid.scale;
+        const code = encodeWeight(quantized[at]!, grid);
+        const isOnGrid = Math.abs(decodeWeight(code, grid) - quantized[at]!) <= 1e-3 * grid.scale;
         invariant(
           isOnGrid,
           () => `gptq: the column step made ${quantized[at]} of row ${row}, column ${first + column}, which is not on its grid`,
         );
-        this.#codes[row * inputs + input] = encodeWeight(quantized[at]!, grid);
+        this.#codes[row * inputs + input] = code;
         loss += errors[at]! ** 2 / 2;
       }
       this.#columnLosses[input] = loss;

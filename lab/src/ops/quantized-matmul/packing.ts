@@ -53,10 +53,11 @@ export function packWeights(values: Uint8Array | Int8Array, options: PackOptions
   if (zeros) checkGroupNumbers('zero', zeros, layout);
   const order = orderOf(options.groupIndex ?? null, layout);
   const words = new Int32Array(outputs * layout.wordsInRow);
+  const fields = Array.from({ length: inputs }, (_, place) => fieldsOf(layout, place));
   for (let output = 0; output < outputs; output++) {
     for (let place = 0; place < inputs; place++) {
       const code = values[output * inputs + (order ? order[place]! : place)]! + middle;
-      for (const { word, shift, low, bits: width } of fieldsOf(layout, place)) {
+      for (const { word, shift, low, bits: width } of fields[place]!) {
         words[output * layout.wordsInRow + word]! |= ((code >> low) & (2 ** width - 1)) << shift;
       }
     }
