@@ -1,9 +1,10 @@
 /**
  * @file Reference answers of chapter 08, GPTQ: rounding one weight is a mistake that the others can repair.
- * LeCun, Denker and Solla 1990 (optimal brain damage), Hassibi and Stork 1993 (optimal brain surgeon), Frantar and Alistarh 2022
- * (OBQ), Frantar et al. 2022 (GPTQ).
+ * LeCun, Denker and Solla 1990 (optimal brain damage), Hassibi and Stork 1993 (optimal brain surgeon), Frantar and Alistarh
+ * 2022 (OBQ), Frantar et al. 2022 (GPTQ).
  *
- * A layer's error is ½ δᵀ H δ for a change δ of the weights of one output, with H = 2 X Xᵀ / tokens: symmetric, [inputs, inputs].
+ * A layer's error is ½ δᵀ H δ for a change δ of the weights of one output, with H = 2 X Xᵀ / tokens: symmetric, [inputs,
+ * inputs].
  */
 import { tf } from 'lab';
 
@@ -132,8 +133,8 @@ export function upperFactor(inverse: number[][]): number[][] {
  * Quantizes one column of a block of C columns, for all R rows, and lets the columns behind it make up for the errors.
  *
  * @param block weights, quantized and errors are [C, R]: the number of column c, row r lies at c · R + r. factor is
- *   U [C, C]: row c, column j lies at c · C + j. This changes weights behind the column, and fills in the column of quantized, and
- *   of errors: (weight − quantized) / U_cc
+ *   U [C, C]: row c, column j lies at c · C + j. This changes weights behind the column, and fills in the column of
+ *   quantized, and of errors: (weight − quantized) / U_cc
  * @param column which
  */
 export function gptqStep(
@@ -160,8 +161,8 @@ export function gptqStep(
 
 // #region 8.8 act-order
 /**
- * The order in which inputs are swept when the strongest come first, and which group each input then belongs to: groups are runs
- * of that order.
+ * The order in which inputs are swept when the strongest come first, and which group each input then belongs to: groups are
+ * runs of that order.
  *
  * @param diagonal of the Hessian, [n]; of inputs that are equally strong the earlier comes first
  * @param groupSize inputs in a group

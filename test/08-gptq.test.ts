@@ -1,7 +1,7 @@
 /**
  * @file Chapter 08, GPTQ: what each answer must do, and what the usual mistakes look like.
- * Expected values come from the definitions, in plain loops in double precision: a step of OBS is held against the minimum of the
- * error with that weight fixed, an elimination against the inverse of the smaller matrix. No two sizes are equal.
+ * Expected values come from the definitions, in plain loops in double precision: a step of OBS is held against the minimum of
+ * the error with that weight fixed, an elimination against the inverse of the smaller matrix. No two sizes are equal.
  */
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Diagnosis, expectClose, gptq, Random, startBackend, tf, type Hints } from 'lab';
@@ -103,11 +103,14 @@ describe('8.1 the Hessian of a layer', () => {
       looksLike: hessianBy((before, x) => before.add(gram(x).mul(2))),
     },
     'every-batch-counts-the-same': {
-      say: 'A batch of 2 tokens counts as much as one of 7. Every token should: weigh with the numbers of tokens, before and now.',
+      say:
+        'A batch of 2 tokens counts as much as one of 7. Every token should: weigh with the numbers of tokens, ' +
+        'before and now.',
       looksLike: () => {
         let count = 0;
         return through(({ hessian, tokens }, x) => {
-          const mean = hessian.mul<tf.Tensor2D>(count / (count + 1)).add<tf.Tensor2D>(gram(x).mul(2 / x.shape[0] / (count + 1)));
+          const own = gram(x).mul(2 / x.shape[0] / (count + 1));
+          const mean = hessian.mul<tf.Tensor2D>(count / (count + 1)).add<tf.Tensor2D>(own);
           count++;
           return { hessian: mean, tokens: tokens + x.shape[0] };
         }).hessian;
@@ -118,7 +121,9 @@ describe('8.1 the Hessian of a layer', () => {
       looksLike: hessianBy((_, x, __, count) => gram(x).mul(2 / count)),
     },
     'old-average-not-shrunk': {
-      say: 'The old average is taken over whole. It was an average over fewer tokens: multiply it by tokens before / tokens now.',
+      say:
+        'The old average is taken over whole. It was an average over fewer tokens: multiply it by tokens ' +
+        'before / tokens now.',
       looksLike: hessianBy((before, x, seen, count) => before.add(gram(x).mul(2 / (seen + count)))),
     },
   };
@@ -173,7 +178,9 @@ describe('8.2 brain damage', () => {
       looksLike: by((w, q) => H[q]![q]! * w ** 2),
     },
     'not-squared': {
-      say: 'A saliency grows with the square of the weight: the error has its minimum here, so the first term of the series is zero.',
+      say:
+        'A saliency grows with the square of the weight: the error has its minimum here, so the first term of ' +
+        'the series is zero.',
       looksLike: () => by((w, q) => 0.5 * H[q]![q]! * Math.abs(w)),
     },
     'keeps-the-sign': {
@@ -181,7 +188,9 @@ describe('8.2 brain damage', () => {
       looksLike: by((w, q) => 0.5 * H[q]![q]! * w),
     },
     'size-alone': {
-      say: 'Only the size of the weight is in your result, so the Hessian is not used: a large weight on a weak input does little.',
+      say:
+        'Only the size of the weight is in your result, so the Hessian is not used: a large weight on a weak ' +
+        'input does little.',
       looksLike: by((w) => 0.5 * w ** 2),
     },
     'sum-of-the-row': {
@@ -233,7 +242,9 @@ describe('8.3 the surgeon’s cut', () => {
       looksLike: moved(q, () => 0),
     },
     'wrong-direction': {
-      say: 'The others move in the wrong direction, and make the error larger. The change is −(w_q / [H⁻¹]_qq) times column q of H⁻¹.',
+      say:
+        'The others move in the wrong direction, and make the error larger. The change is −(w_q / [H⁻¹]_qq) ' +
+        'times column q of H⁻¹.',
       looksLike: moved(q, (d) => -weights[q]! / d),
     },
     'not-divided': {
@@ -245,7 +256,9 @@ describe('8.3 the surgeon’s cut', () => {
       looksLike: moved(q, (d) => 1 / d),
     },
     'cut-moves-all': {
-      say: 'The diagonal of H⁻¹ is in your change, where its column q should be: each weight moves by what ties it to weight q.',
+      say:
+        'The diagonal of H⁻¹ is in your change, where its column q should be: each weight moves by what ties ' +
+        'it to weight q.',
       looksLike: moved(
         q,
         (d) => weights[q]! / d,
@@ -258,7 +271,9 @@ describe('8.3 the surgeon’s cut', () => {
     return {
       'loss-half-missing': { say: 'The loss is twice what it should be: w_q² / (2 [H⁻¹]_qq).', looksLike: w ** 2 / d },
       'loss-of-brain-damage': {
-        say: 'That is the loss without the repair, ½ h_qq w_q². With it, H_qq gives way to 1 / [H⁻¹]_qq, which is never larger.',
+        say:
+          'That is the loss without the repair, ½ h_qq w_q². With it, H_qq gives way to 1 / [H⁻¹]_qq, which is ' +
+          'never larger.',
         looksLike: 0.5 * H[q]![q]! * w ** 2,
       },
       'loss-multiplied': {
@@ -315,7 +330,9 @@ describe('8.4 one weight less', () => {
     const d = from[q]![q]!;
     return {
       'only-struck-out': {
-        say: 'Row and column q of the inverse are gone, but the rest is as it was: the inverse of a part is not a part of the inverse.',
+        say:
+          'Row and column q of the inverse are gone, but the rest is as it was: the inverse of a part is not a ' +
+          'part of the inverse.',
         looksLike: zeroed(from, gone),
       },
       'not-divided': {
@@ -341,8 +358,8 @@ describe('8.4 one weight less', () => {
       },
       'row-changed-while-it-was-read': {
         say:
-          'Row q itself becomes zero on the way, and the rows below are then given nothing to take away. Keep a copy of row q, or ' +
-          'write into a new matrix.',
+          'Row q itself becomes zero on the way, and the rows below are then given nothing to take away. Keep a copy of ' +
+          'row q, or write into a new matrix.',
         looksLike: zeroed(
           step(from, (i, j) => (i <= q ? (from[i]![q]! * from[q]![j]!) / d : 0)),
           gone,
@@ -435,7 +452,9 @@ describe('8.5 OBQ', () => {
       looksLike: () => weightsBy({ factor: () => 0 }, order),
     },
     'wrong-direction': {
-      say: 'The weights that are left move in the wrong direction: each becomes w_i − e [H⁻¹]_iq / [H⁻¹]_qq, for e = w_q − quant(w_q).',
+      say:
+        'The weights that are left move in the wrong direction: each becomes w_i − e [H⁻¹]_iq / [H⁻¹]_qq, for ' +
+        'e = w_q − quant(w_q).',
       looksLike: () => weightsBy({ factor: (e, d) => -e / d }, order),
     },
     'not-divided': {
@@ -444,8 +463,8 @@ describe('8.5 OBQ', () => {
     },
     'inverse-stays': {
       say:
-        'The inverse stays what it was. After each step it must become that of the weights that are left, by an elimination (8.4); ' +
-        'to cross out row and column q is not enough.',
+        'The inverse stays what it was. After each step it must become that of the weights that are left, by an ' +
+        'elimination (8.4); to cross out row and column q is not enough.',
       looksLike: () => weightsBy({ next: (matrix) => matrix }, order),
     },
   });
@@ -454,14 +473,21 @@ describe('8.5 OBQ', () => {
     await expectClose(
       quantizeAll(GIVEN).map(({ weights }) => weights),
       weightsBy({}, GIVEN),
-      { tolerance: TOLERANCE, what: 'the weights of some rows', hints: { ...settledHint(quantizeAll(GIVEN)), ...hintsFor(GIVEN) } },
+      {
+        tolerance: TOLERANCE,
+        what: 'the weights of some rows',
+        hints: { ...settledHint(quantizeAll(GIVEN)), ...hintsFor(GIVEN) },
+      },
     );
   });
   /** Seen first: who moves what is settled gets everything else wrong, too. */
   function settledHint(results: readonly { weights: number[] }[]): Hints {
-    const say = 'Weights that have been rounded move again, so they are not on their grids in the end. Once settled, a weight stays.';
+    const say =
+      'Weights that have been rounded move again, so they are not on their grids in the end. Once settled, a weight ' +
+      'stays.';
+    const isOff = (w: number, q: number): boolean => Math.abs(grid(w, q) - w) > 1e-9;
     return {
-      'settled-weights-move': { say, when: results.some(({ weights }) => weights.some((w, q) => Math.abs(grid(w, q) - w) > 1e-9)) },
+      'settled-weights-move': { say, when: results.some(({ weights }) => weights.some(isOff)) },
     };
   }
 
@@ -475,12 +501,15 @@ describe('8.5 OBQ', () => {
         what: 'the order in which some rows were taken',
         hints: {
           'first-to-last': {
-            say: 'Without an order, the weights are taken from the first to the last. Next is the one whose rounding costs least.',
+            say:
+              'Without an order, the weights are taken from the first to the last. Next is the one whose ' +
+              'rounding costs least.',
             looksLike: ROWS.map((row) => row.map((_, q) => q)),
           },
           'most-expensive-first': {
             say: 'You take the weight whose rounding costs most. Next is the one that costs least.',
-            looksLike: () => orderBy({ choose: (costs) => costs.reduce((best, other) => (other[1] > best[1] ? other : best))[0] }),
+            looksLike: () =>
+              orderBy({ choose: (costs) => costs.reduce((best, other) => (other[1] > best[1] ? other : best))[0] }),
           },
           'cost-without-the-inverse': {
             say: 'The order goes by the rounding error alone. Its cost is the error squared, divided by 2 [H⁻¹]_qq.',
@@ -491,7 +520,9 @@ describe('8.5 OBQ', () => {
             looksLike: () => orderBy({ cost: (e, d) => e ** 2 * d }),
           },
           'order-decided-at-the-start': {
-            say: 'The whole order is decided before the first step. Costs change with each step: the weights move, and so does H⁻¹.',
+            say:
+              'The whole order is decided before the first step. Costs change with each step: the weights ' +
+              'move, and so does H⁻¹.',
             looksLike: ROWS.map((row) => {
               const costs = row.map((w, q) => (w - grid(w, q)) ** 2 / inverse[q]![q]!);
               return [...row.keys()].sort((a, b) => costs[a]! - costs[b]!);
@@ -561,7 +592,9 @@ describe('8.6 all inverses at once', () => {
       looksLike: () => transposed(lowerFactor(H)),
     },
     'not-eliminated': {
-      say: 'Every row is taken from the first H⁻¹. Between the rows there is a step of elimination: row q comes from what is left then.',
+      say:
+        'Every row is taken from the first H⁻¹. Between the rows there is a step of elimination: row q comes ' +
+        'from what is left then.',
       looksLike: upper((i, j) => inverse[i]![j]! / Math.sqrt(inverse[i]![i]!)),
     },
     'divided-by-the-diagonal': {
@@ -604,8 +637,8 @@ describe('8.6 all inverses at once', () => {
     expectThat(
       result === null,
       'no-error',
-      `The matrix is not positive definite, and you return ${result?.flat().some(Number.isNaN) ? 'NaN' : 'numbers'}. Throw an ` +
-        'error: whoever called can then add some damping and try again.',
+      `The matrix is not positive definite, and you return ${result?.flat().some(Number.isNaN) ? 'NaN' : 'numbers'}. ` +
+        'Throw an error: whoever called can then add some damping and try again.',
     );
   });
 
@@ -711,7 +744,9 @@ describe('8.7 GPTQ’s step', () => {
     },
   };
   const hintsAfter = (columns: number, read: (block: Block) => ArrayLike<number>): Hints =>
-    Object.fromEntries(Object.entries(mistakes).map(([id, { say, step }]) => [id, { say, looksLike: () => read(after(step, columns)) }]));
+    Object.fromEntries(
+      Object.entries(mistakes).map(([id, { say, step }]) => [id, { say, looksLike: () => read(after(step, columns)) }]),
+    );
   const right = stepWith({});
 
   it('quantizes the column, with the grids of its rows', async () => {
@@ -725,7 +760,10 @@ describe('8.7 GPTQ’s step', () => {
       tolerance: TOLERANCE,
       what: 'quantized[c · R …]',
       hints: {
-        'not-stored': { say: 'quantized is still all zero: write the rounded weights there, too.', when: received.quantized.every((x) => x === 0) },
+        'not-stored': {
+          say: 'quantized is still all zero: write the rounded weights there, too.',
+          when: received.quantized.every((x) => x === 0),
+        },
         'another-layout': {
           say: 'Your numbers are elsewhere: the weight of column c, row r lies at c · R + r, not at r · C + c.',
           when: hasOtherLayout(received, 2),
@@ -832,7 +870,10 @@ describe('8.8 act-order', () => {
   const GROUPS = [2, 1, 3, 0, 2, 0, 3, 1]; // of two
   const swapped = (order: readonly number[]): number[] => order.map((_, input) => order.indexOf(input));
   const orderHints: Hints = {
-    'weakest-first': { say: 'The weakest input comes first. The strongest should, while most others can still make up for it.', looksLike: [6, 2, 0, 4, 7, 1, 3, 5] },
+    'weakest-first': {
+      say: 'The weakest input comes first. The strongest should, while most others can still make up for it.',
+      looksLike: [6, 2, 0, 4, 7, 1, 3, 5],
+    },
     'sorted-as-text': {
       say: 'Your order is that of words, where 10 comes before 9: sort() needs a function that compares numbers.',
       looksLike: [...diagonal.keys()].sort((a, b) => (String(diagonal[a]) < String(diagonal[b]) ? 1 : -1)),
@@ -864,7 +905,9 @@ describe('8.8 act-order', () => {
           looksLike: [0, 0, 1, 1, 2, 2, 3, 3],
         },
         'groups-by-step': {
-          say: 'The index is in the order of the sweep: it says floor(step / size) of each step. It must stand where the input stands.',
+          say:
+            'The index is in the order of the sweep: it says floor(step / size) of each step. It must stand ' +
+            'where the input stands.',
           looksLike: ORDER.map((input) => Math.floor(input / 2)),
         },
         'step-instead-of-group': {
@@ -884,10 +927,15 @@ describe('8.8 act-order', () => {
       hints: {
         'not-undone': { say: 'The values stand in the order of the sweep still.', looksLike: swept },
         'ordered-twice': {
-          say: 'The order is applied once more instead of being undone: values[input] = swept[step], and not the other way round.',
+          say:
+            'The order is applied once more instead of being undone: values[input] = swept[step], and not the ' +
+            'other way round.',
           looksLike: ORDER.map((input) => swept[input]!),
         },
-        'sorted': { say: 'You sort the values. Where a value belongs is known from the order alone.', looksLike: [...swept].sort((a, b) => b - a) },
+        'sorted': {
+          say: 'You sort the values. Where a value belongs is known from the order alone.',
+          looksLike: [...swept].sort((a, b) => b - a),
+        },
       },
     });
   });

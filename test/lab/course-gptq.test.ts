@@ -1,6 +1,6 @@
 /**
- * @file The answer of chapter 08 in its place: the reader's column step is what quantizes a model, and a model quantized with the
- * solution's is the one that the library makes.
+ * @file The answer of chapter 08 in its place: the reader's column step is what quantizes a model, and a model quantized with
+ * the solution's is the one that the library makes.
  */
 import { beforeAll, describe, expect, it } from 'vitest';
 import {

@@ -33,7 +33,9 @@ describe('contours of a quadratic error', () => {
     const { x, y } = traces[1]!;
     for (const quadrant of [0, 1, 2, 3]) {
       const sign = [1 - 2 * (quadrant & 1), 1 - (quadrant & 2)] as const;
-      expect(x.some((at, k) => (Number(at) - minimum[0]) * sign[0] > 0.01 && ((y[k] as number) - minimum[1]) * sign[1] > 0.01)).toBe(true);
+      const across = x.map((at) => (Number(at) - minimum[0]) * sign[0]);
+      const up = y.map((at) => ((at as number) - minimum[1]) * sign[1]);
+      expect(across.some((distance, k) => distance > 0.01 && up[k]! > 0.01)).toBe(true);
     }
   });
 

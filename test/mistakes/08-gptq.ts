@@ -414,7 +414,9 @@ export default {
       'not-stored': { gptqStep: stepWith({ keep: false }) },
       'errors-not-stored': { gptqStep: stepWith({ keepErrors: false }) },
       'another-layout': { gptqStep: stepWith({ at: ({ columns }, column, row) => row * columns + column }) },
-      'row-and-column-swapped': { gptqStep: stepWith({ rounded: ({ quantize }, value, column, row) => quantize(value, row, column) }) },
+      'row-and-column-swapped': {
+        gptqStep: stepWith({ rounded: ({ quantize }, value, column, row) => quantize(value, row, column) }),
+      },
       'rounded-without-the-grid': { gptqStep: stepWith({ rounded: (_, value) => Math.round(value) }) },
       'error-inverted': { gptqStep: stepWith({ error: (e, d) => -e / d, sign: 1 }) },
       'nobody-reacts': { gptqStep: stepWith({ share: () => 0 }) },
@@ -465,7 +467,9 @@ export default {
         },
       },
       'ranks-instead-of-inputs': { actOrder: orderWith({ finish: (order) => order.map((_, input) => order.indexOf(input)) }) },
-      'values-instead-of-inputs': { actOrder: orderWith({ finish: (order, diagonal) => order.map((input) => diagonal[input]!) }) },
+      'values-instead-of-inputs': {
+        actOrder: orderWith({ finish: (order, diagonal) => order.map((input) => diagonal[input]!) }),
+      },
       'later-of-equals-first': {
         actOrder: (diagonal: number[], size: number) => {
           const order = indices(diagonal.length).sort((a, b) => diagonal[b]! - diagonal[a]! || b - a);
@@ -487,7 +491,10 @@ export default {
       },
     },
     right: [
-      { actOrder: orderWith({}), undoOrder: (swept: number[], order: number[]) => indices(order.length).map((i) => swept[order.indexOf(i)]!) },
+      {
+        actOrder: orderWith({}),
+        undoOrder: (swept: number[], order: number[]) => indices(order.length).map((i) => swept[order.indexOf(i)]!),
+      },
       {
         actOrder: (diagonal: number[], size: number) => {
           const left = new Set(diagonal.keys());

@@ -1,6 +1,6 @@
 /**
- * @file The error of two weights around its minimum, as a map: contours of ½ δᵀ H δ, which are ellipses, and ways that the weights
- * go on it.
+ * @file The error of two weights around its minimum, as a map: contours of ½ δᵀ H δ, which are ellipses, and ways that the
+ * weights go on it.
  */
 import { invariant } from '../base/index.ts';
 import { color, layout, markup, rounded, type ChartOptions, type Figure, type ScatterTrace } from './figure.ts';
@@ -28,7 +28,10 @@ export function quadraticContours(
   { minimum = [0, 0], levels, paths = {}, ...options }: QuadraticContoursOptions,
 ): Figure {
   const [[a = NaN, b = NaN] = [], [, c = NaN] = []] = hessian;
-  invariant(a > 0 && a * c > b * b, () => `quadraticContours: the Hessian must be positive definite, got ${JSON.stringify(hessian)}`);
+  invariant(
+    a > 0 && a * c > b * b,
+    () => `quadraticContours: the Hessian must be positive definite, got ${JSON.stringify(hessian)}`,
+  );
   invariant(
     levels.every((level) => level > 0),
     () => `quadraticContours: levels must be above zero, got ${levels.join(', ')}`,

@@ -1,6 +1,6 @@
 /**
- * @file Chapter 08, GPTQ: its exercises, the library's functions in their place, and how the reader's column step becomes the one
- * that quantizes a whole model.
+ * @file Chapter 08, GPTQ: its exercises, the library's functions in their place, and how the reader's column step becomes the
+ * one that quantizes a whole model.
  */
 import { tf, type Tensor2D } from '../../backend/index.ts';
 import {
@@ -103,7 +103,14 @@ export const chapter: Chapter = {
     { id: '8.1', title: 'the Hessian of a layer', names: ['addInputs'], difficulty: 2, minutes: 10, library: { addInputs } },
     { id: '8.2', title: 'brain damage', names: ['damage'], difficulty: 1, minutes: 10, library: { damage } },
     { id: '8.3', title: "the surgeon's cut", names: ['surgery'], difficulty: 2, minutes: 15, library: { surgery } },
-    { id: '8.4', title: 'one weight less', names: ['eliminate'], difficulty: 2, minutes: 10, library: { eliminate: withoutWeight } },
+    {
+      id: '8.4',
+      title: 'one weight less',
+      names: ['eliminate'],
+      difficulty: 2,
+      minutes: 10,
+      library: { eliminate: withoutWeight },
+    },
     { id: '8.5', title: 'OBQ', names: ['quantizeRow'], difficulty: 3, minutes: 25, library: { quantizeRow } },
     { id: '8.6', title: 'all inverses at once', names: ['upperFactor'], difficulty: 3, minutes: 20, library: { upperFactor } },
     {
