@@ -6,7 +6,7 @@
  */
 import { tf, type Tensor2D, type Tensor3D } from '../backend/index.ts';
 import { invariant, LabError } from '../base/index.ts';
-import { mergeHeads, MultiHeadAttention, splitHeads } from '../attention/index.ts';
+import { MultiHeadAttention } from '../attention/index.ts';
 import { Block, type Transformer } from '../model/index.ts';
 import { residual } from '../ops/index.ts';
 import { BlockStore, type HostBlocks } from './block-store.ts';
@@ -127,14 +127,14 @@ export class ModelExecutor implements Executor {
     const module = block.attention;
     const queries = streams.map(({ tile, positions, x }) => {
       const normed = block.attentionNorm.forward(x);
-      const k = positions.rotate(splitHeads(module.key.forward(normed), module.keyValueHeads)); // [1, K, N, S]
-      const v = splitHeads(module.value.forward(normed), module.keyValueHeads);
+      const k = positions.rotate(inHeads(module.key.forward(normed), module.keyValueHeads)); // [N, K, S]
+      const v = inHeads(module.value.forward(normed), module.keyValueHeads);
       this.#store.write(layer, k, v, tile.slots);
-      return positions.rotate(splitHeads(module.query.forward(normed), module.heads)); // [1, H, N, S]
+      return positions.rotate(inHeads(module.query.forward(normed), module.heads)); // [N, H, S]
     });
     const context = { module, layer, store: this.#store, position: this.#model.positionEmbedding, rowByRow: this.batchInvariant };
     for (const [i, stream] of streams.entries()) {
-      const attended = mergeHeads(raggedAttention(queries[i]!, stream.tile, context));
+      const attended = tf.reshape(raggedAttention(queries[i]!, stream.tile, context), [1, stream.tile.tokens.length, -1]) as Tensor3D;
       const middle = residual(stream.x, module.output.forward(attended));
       stream.x = residual(middle, block.mlp.forward(block.mlpNorm.forward(middle)));
     }
@@ -149,6 +149,12 @@ export class ModelExecutor implements Executor {
     if (this.batchInvariant) return [pick(model.project(model.finalNorm.forward(rows)))];
     return [model.project(model.finalNorm.forward(wanted.length === tokens.length ? rows : pick(rows)))];
   }
+}
+
+/** [1, N, heads · S] → [N, heads, S]: the same numbers in the same order. */
+function inHeads(x: Tensor3D, heads: number): Tensor3D {
+  const [, rows, width] = x.shape;
+  return tf.reshape(x, [rows, heads, width / heads]);
 }
 
 function ordinaryBlocks(model: Transformer): Block[] {

@@ -2,7 +2,7 @@
  * @file A pass as the model sees it: the tokens of all requests one behind the other, each with its position and the place of its
  * keys and values. Nothing is padded, except where a policy asks for it or a row's numbers must not depend on its neighbours.
  */
-import { NO_SLOT } from './block-store.ts';
+import { NO_SLOT } from '../ops/index.ts';
 import type { PassPlan } from './scheduler.ts';
 
 /** Neighbouring rows of one request: they share a table, and their positions follow each other. */
