@@ -34,7 +34,7 @@ export interface BenchServeOptions {
 }
 
 /** The real requests: lengths that are spread evenly over powers of two, which is what makes a batch wait for its longest. */
-const REAL = { requests: 64, batch: 8, prompt: 16, least: 4, most: 512, rounds: 2, seed: 1 };
+const REAL = { requests: 64, batch: 8, prompt: 4, least: 4, most: 512, rounds: 2, seed: 1 };
 const TINY = { ...REAL, requests: 16, batch: 4, most: 24, rounds: 1 };
 
 interface RealRequest {

@@ -24,11 +24,13 @@ export type CostModel = (work: PassWork) => number;
 
 export function workOf({ entries }: PassPlan, transfers: readonly Transfer[], blockSize: number): PassWork {
   let [rows, pairs, cacheTokens, swappedTokens] = [0, 0, 0, 0];
+  const longest = entries.reduce((most, { sequence, tokens }) => Math.max(most, sequence.computed + tokens), 0);
   for (const { sequence, tokens, padding = 0 } of entries) {
     const { computed } = sequence;
     rows += tokens + padding;
-    pairs += tokens * computed + (tokens * (tokens + 1)) / 2 + padding * (computed + tokens);
-    cacheTokens += computed + tokens;
+    // A padded row is as long as the longest.
+    pairs += tokens * computed + (tokens * (tokens + 1)) / 2 + padding * longest;
+    cacheTokens += padding > 0 ? longest : computed + tokens;
   }
   for (const transfer of transfers) if (transfer.kind === 'swap') swappedTokens += transfer.blocks.length * blockSize;
   return { rows, sequences: entries.length, pairs, cacheTokens, swappedTokens };

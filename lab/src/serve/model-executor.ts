@@ -80,7 +80,8 @@ export class ModelExecutor implements Executor {
     if (!logits) return [];
     try {
       const all = (await logits.data()) as Float32Array;
-      return Array.from({ length: logits.shape[0] }, (_, i) => all.slice(i * this.vocabSize, (i + 1) * this.vocabSize));
+      const last = tiles.flatMap((tile) => tile.last);
+      return last.flatMap(({ wanted }, i) => (wanted ? [all.slice(i * this.vocabSize, (i + 1) * this.vocabSize)] : []));
     } finally {
       logits.dispose();
     }
@@ -110,7 +111,7 @@ export class ModelExecutor implements Executor {
     }
   }
 
-  /** The logits of the rows that are wanted, [wanted, V]; undefined when there are none. */
+  /** The logits of the last rows, [rows, V]; undefined when there are none. */
   #forward(tiles: readonly RaggedTile[]): Tensor2D | undefined {
     const streams = tiles.map((tile): Stream => {
       const positions = raggedPositions(this.#model, tile);
@@ -140,14 +141,14 @@ export class ModelExecutor implements Executor {
     }
   }
 
-  #logits({ wanted, tokens }: RaggedTile, x: Tensor3D): Tensor2D[] {
-    if (wanted.length === 0) return [];
+  #logits({ last, tokens }: RaggedTile, x: Tensor3D): Tensor2D[] {
+    if (last.length === 0) return [];
     const model = this.#model;
     const rows = tf.reshape(x, [tokens.length, -1]) as Tensor2D;
-    const pick = (from: Tensor2D): Tensor2D => tf.gather(from, tf.tensor1d([...wanted], 'int32'));
+    const pick = (from: Tensor2D): Tensor2D => tf.gather(from, tf.tensor1d(last.map(({ row }) => row), 'int32'));
     // Batch-invariant: the head, too, sees whole tiles.
     if (this.batchInvariant) return [pick(model.project(model.finalNorm.forward(rows)))];
-    return [model.project(model.finalNorm.forward(wanted.length === tokens.length ? rows : pick(rows)))];
+    return [model.project(model.finalNorm.forward(last.length === tokens.length ? rows : pick(rows)))];
   }
 }
 
