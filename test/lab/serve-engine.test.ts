@@ -274,6 +274,25 @@ describe('requests that go wrong', () => {
   });
 });
 
+it('what a failed step had planned to move is forgotten', async () => {
+  const paper = new PaperExecutor({ blocks: 8, blockSize: 4 });
+  const policy = new PrefillFirstScheduler({ preemption: 'swap', watermark: 0 });
+  let swaps = 0;
+  const scheduler: Scheduler = {
+    name: 'breaks off',
+    step(state) {
+      const plan = policy.step(state);
+      if (state.swapped.length > 0 && swaps++ === 0) throw new Error('after a swap');
+      return plan;
+    },
+  };
+  const engine = new Engine(paper, { scheduler, check: true });
+  const crowd = Array.from({ length: 8 }, (_, i) => engine.submit([i, 1, 2, 3], { maxTokens: 9 }));
+  for (const { result } of crowd) await expect(result).rejects.toThrow('after a swap');
+  expect((await engine.submit([7, 7], { maxTokens: 9, temperature: 0 }).result).tokens).toEqual(writeOnPaper([7, 7], 9));
+  expect(paper.host.size).toBe(0);
+});
+
 describe('a stream', () => {
   it('gives tokens as they come, to everybody who listens, from the first', async () => {
     const paper = new PaperExecutor({ blocks: 8, blockSize: 4 });

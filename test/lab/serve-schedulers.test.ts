@@ -93,8 +93,8 @@ describe('a random schedule gives every request what it would get alone, and lea
 });
 
 /** A state with requests of these prompts, which want that many tokens; prompts have nothing in common. */
-function stateOf(prompts: readonly number[], { maxTokens = 8, blocks = 100, blockSize = 4, swapBlocks = 100 } = {}): ServingState {
-  const state = new ServingState({ blocks, blockSize, swapBlocks });
+function stateOf(prompts: readonly number[], { maxTokens = 8, blocks = 100, prefixCaching = true } = {}): ServingState {
+  const state = new ServingState({ blocks, blockSize: 4, prefixCaching });
   for (const [id, length] of prompts.entries()) {
     state.add(new Sequence({ id, prompt: Array.from({ length }, (_, i) => 1000 * id + i), maxTokens }));
   }
@@ -184,6 +184,10 @@ describe('what each policy does', () => {
     expect(step(state, scheduler)).toBe('0:4 1:4 2:1');
     expect(step(state, scheduler)).toBe('0:1'); // 2 made room for 0; then 1 is the last and finds none
     expect(state.waiting.map(({ id }) => id)).toEqual([1, 2]);
+    // There would be room for its first chunk again; but whoever has just lost everything would lose it once more.
+    const thrash = stateOf([4, 12], { blocks: 4, maxTokens: 3, prefixCaching: false });
+    const cut = new ChunkedScheduler({ longPrefillThreshold: 4 });
+    expect(steps(thrash, cut, 3)).toEqual(['0:4 1:4', '0:1 1:4', '0:1']);
   });
 
   it('splitFuse: every pass is exactly full: single tokens first, then prompts, split', () => {
