@@ -17,6 +17,7 @@ import {
   PrefillFirstScheduler,
   Random,
   SplitFuseScheduler,
+  startBackend,
   StaticScheduler,
   tf,
   Transformer,
@@ -27,9 +28,10 @@ import {
   type Scheduler,
   type TransformerConfig,
 } from 'lab';
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { onEveryBackend } from './core-fixture.ts';
 import { PaperExecutor, writeOnPaper } from './serve-paper.ts';
+import { policies as randomPolicies, randomSchedule, type Served } from './serve-random.ts';
 
 const tokenizer = CharacterTokenizer.train('abcdefghijkl ');
 const config: TransformerConfig = {
@@ -151,6 +153,45 @@ onEveryBackend((backend) => {
     expect(() => store.write(0, k, v, [1])).toThrow(/must be \[1,2,4\], for 1 slots/);
     store.dispose();
   });
+});
+
+describe('random schedules on a tiny model, batch-invariant', () => {
+  let model: Transformer;
+  const known = new Map<string, readonly number[]>();
+  const tiny: Served = {
+    executor(blocks, blockSize, before) {
+      const executor = new ModelExecutor(model, { blocks, blockSize, batchInvariant: true });
+      const run = executor.run.bind(executor);
+      executor.run = (plan, transfers) => {
+        before();
+        return run(plan, transfers);
+      };
+      return executor;
+    },
+    alone: (prompt, maxTokens) => known.get(prompt.join())!.slice(0, maxTokens),
+  };
+
+  beforeAll(async () => {
+    await startBackend({ backend: 'wasm', threads: 2 });
+    model = new Transformer({ ...config, layers: 1, width: 8, heads: 2 });
+    // All prompts that there can be: eight times 5, then any of two tokens.
+    for (let length = 1; length <= 14; length++) {
+      for (let tail = 0; tail < 2 ** Math.max(0, length - 8); tail++) {
+        const prompt = Array.from({ length }, (_, i) => (i < 8 ? 5 : (tail >> (i - 8)) & 1));
+        known.set(prompt.join(), await alone(model, prompt, 12));
+      }
+    }
+  });
+
+  for (const [name, policy] of Object.entries(randomPolicies)) {
+    it(`under ${name}`, async () => {
+      const before = tf.memory().numTensors;
+      const totals = { preemptions: 0, found: 0, cancelled: 0 };
+      for (let seed = 0; seed < 30; seed++) await randomSchedule(seed, policy, totals, tiny);
+      expect(totals.found).toBeGreaterThan(20);
+      expect(tf.memory().numTensors).toBe(before);
+    });
+  }
 });
 
 describe('on one backend', () => {

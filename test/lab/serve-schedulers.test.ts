@@ -9,80 +9,33 @@ import {
   makeScheduler,
   OrcaScheduler,
   PrefillFirstScheduler,
-  Random,
   schedulers,
   Sequence,
   ServingState,
   SplitFuseScheduler,
   StaticScheduler,
-  type Completion,
   type PassPlan,
   type Scheduler,
 } from 'lab';
 import { describe, expect, it } from 'vitest';
 import { PaperExecutor, writeOnPaper } from './serve-paper.ts';
+import { policies, randomSchedule, type Served } from './serve-random.ts';
 
-const policies: Record<string, (random: Random) => Scheduler> = {
-  static: (random) => new StaticScheduler({ batchSize: 1 + random.integer(4) }),
-  dynamic: (random) => new DynamicScheduler({ batchSize: 1 + random.integer(4), timeout: random.pick([0, 0.002]) }),
-  orca: (random) => new OrcaScheduler({ batchSize: 1 + random.integer(4) }),
-  'prefillFirst, recompute': (random) => new PrefillFirstScheduler({ tokenBudget: 1 + random.integer(20), watermark: 0 }),
-  'prefillFirst, swap': (random) => new PrefillFirstScheduler({ maxSequences: 1 + random.integer(9), preemption: 'swap' }),
-  'chunked, recompute': (random) => new ChunkedScheduler({ tokenBudget: 1 + random.integer(9), maxSequences: 1 + random.integer(9) }),
-  'chunked, swap': (random) =>
-    new ChunkedScheduler({ tokenBudget: 4 + random.integer(9), longPrefillThreshold: 1 + random.integer(5), preemption: 'swap' }),
-  splitFuse: (random) => new SplitFuseScheduler({ tokenBudget: 1 + random.integer(12), maxSequences: 1 + random.integer(9) }),
+const onPaper: Served = {
+  alone: writeOnPaper,
+  executor(blocks, blockSize, before) {
+    const paper = new PaperExecutor({ blocks, blockSize });
+    paper.before = before;
+    paper.dispose = () => expect(paper.host.size).toBe(0);
+    return paper;
+  },
 };
-
-/** What happened over many schedules, to see that they were worth something. */
-interface Totals {
-  preemptions: number;
-  found: number;
-  cancelled: number;
-}
-
-async function randomSchedule(seed: number, policy: (random: Random) => Scheduler, totals: Totals): Promise<void> {
-  const random = new Random(seed);
-  const blockSize = 1 + random.integer(4);
-  const executor = new PaperExecutor({ blocks: Math.ceil(26 / blockSize) + random.integer(6), blockSize });
-  const engine = new Engine(executor, {
-    scheduler: policy(random),
-    check: true,
-    prefixCaching: random.integer(4) > 0,
-    swapBlocks: random.pick([0, 3, 1000]),
-  });
-  const requests: { prompt: number[]; maxTokens: number; completion: Completion }[] = [];
-  const submit = (): void => {
-    const prompt = Array.from({ length: 1 + random.integer(14) }, (_, i) => (i < 8 ? 5 : random.integer(2)));
-    const maxTokens = 1 + random.integer(12);
-    requests.push({ prompt, maxTokens, completion: engine.submit(prompt, { maxTokens, temperature: 0 }) });
-  };
-  let toCome = 3 + random.integer(6);
-  executor.before = () => {
-    if (toCome > 0 && random.integer(3) === 0) for (let burst = 1 + random.integer(2); burst-- > 0 && toCome-- > 0; ) submit();
-    if (random.integer(12) === 0) random.pick(requests).completion.cancel();
-  };
-  submit();
-  submit();
-  await engine.idle();
-  for (const { prompt, maxTokens, completion } of requests) {
-    const { tokens, finishReason, record } = await completion.result;
-    const alone = writeOnPaper(prompt, maxTokens);
-    expect(tokens, `seed ${seed}, request ${completion.id}`).toEqual(finishReason === 'cancelled' ? alone.slice(0, tokens.length) : alone);
-    totals.preemptions += record.preemptions;
-    totals.found += record.found;
-    if (finishReason === 'cancelled') totals.cancelled++;
-  }
-  expect(engine.state.manager.free, `seed ${seed}: all blocks are free`).toBe(executor.blocks);
-  expect(executor.host.size).toBe(0);
-  engine.state.check();
-}
 
 describe('a random schedule gives every request what it would get alone, and leaks nothing', () => {
   for (const [name, policy] of Object.entries(policies)) {
     it(`under ${name}`, async () => {
       const totals = { preemptions: 0, found: 0, cancelled: 0 };
-      for (let seed = 0; seed < 120; seed++) await randomSchedule(seed, policy, totals);
+      for (let seed = 0; seed < 120; seed++) await randomSchedule(seed, policy, totals, onPaper);
       expect(totals.cancelled).toBeGreaterThan(20);
       expect(totals.found).toBeGreaterThan(100);
       const reserves = ['static', 'dynamic', 'orca'].includes(name);

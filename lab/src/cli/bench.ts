@@ -49,7 +49,7 @@ export const bench: Command = {
     json: { type: 'boolean', help: 'print one JSON object for each row' },
     alone: { type: 'boolean', help: 'leave the baseline out' },
     torch: { type: 'string', value: 'PYTHON', help: 'train, decode, attention: PyTorch in turn with it, by this interpreter' },
-    size: { type: 'string', value: 'NAME', help: `train, decode: ${Object.keys(SIZES).join(', ')} (default: by the device)` },
+    size: { type: 'string', value: 'NAME', help: `train, decode, serve: ${Object.keys(SIZES).join(', ')} (default: by the device)` },
     backend: { type: 'string', value: 'NAME', help: `${BACKEND_NAMES.join(', ')} (default: the best that works)` },
     'software-gpu': { type: 'boolean', help: 'a GPU made of software will do, for webgpu' },
   },
