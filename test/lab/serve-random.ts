@@ -47,11 +47,11 @@ export async function randomSchedule(
   seed: number,
   policy: (random: Random) => Scheduler,
   totals: Totals,
-  { executor: make, alone }: Served,
+  served: Served,
 ): Promise<void> {
   const random = new Random(seed);
   const blockSize = 1 + random.integer(4);
-  const executor = make(Math.ceil(26 / blockSize) + random.integer(6), blockSize, () => between());
+  const executor = served.executor(Math.ceil(26 / blockSize) + random.integer(6), blockSize, () => between());
   const engine = new Engine(executor, {
     scheduler: policy(random),
     check: true,
@@ -74,7 +74,7 @@ export async function randomSchedule(
   await engine.idle();
   for (const { prompt, maxTokens, completion } of requests) {
     const { tokens, finishReason, record } = await completion.result;
-    const expected = alone(prompt, maxTokens);
+    const expected = served.alone(prompt, maxTokens);
     expect(tokens, `seed ${seed}, request ${completion.id}`).toEqual(finishReason === 'cancelled' ? expected.slice(0, tokens.length) : expected);
     totals.preemptions += record.preemptions;
     totals.found += record.found;

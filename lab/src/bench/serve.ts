@@ -34,7 +34,7 @@ export interface BenchServeOptions {
 }
 
 /** The real requests: lengths that are spread evenly over powers of two, which is what makes a batch wait for its longest. */
-const REAL = { requests: 64, batch: 8, prompt: 4, least: 4, most: 512, rounds: 2, seed: 1 };
+const REAL = { requests: 64, batch: 8, prompt: 4, least: 4, most: 400, rounds: 3, seed: 5 };
 const TINY = { ...REAL, requests: 16, batch: 4, most: 24, rounds: 1 };
 
 interface RealRequest {
@@ -44,9 +44,10 @@ interface RealRequest {
 
 function realRequests({ requests, prompt, least, most, seed }: typeof REAL, vocabulary: number): RealRequest[] {
   const random = new Random(seed);
-  return Array.from({ length: requests }, () => ({
+  const outputs = Array.from({ length: requests }, (_, i) => Math.round(least * (most / least) ** ((i + 0.5) / requests)));
+  return random.shuffle(outputs).map((output) => ({
     prompt: Array.from({ length: prompt }, () => random.integer(vocabulary)),
-    output: Math.round(least * (most / least) ** random.uniform()),
+    output,
   }));
 }
 

@@ -32,7 +32,7 @@ export function raggedAttention(q: Tensor3D, tile: RaggedTile, context: RaggedAt
   const isGathered = ({ rows }: Segment): boolean => !paged || (rows > FEW_ROWS && !context.rowByRow);
   const gathered = tile.segments.filter(isGathered);
   return tf.tidy(() => {
-    const others = attendBlocks(q, tile.segments.filter((segment) => !isGathered(segment)), context);
+    const others = attendBlocks(q, tile, tile.segments.filter((segment) => !isGathered(segment)), context);
     const parts: Tensor3D[] = [];
     let at = 0;
     const othersUntil = (end: number): void => {
@@ -57,13 +57,22 @@ function isPaged({ module, position, store }: RaggedAttentionContext): boolean {
 }
 
 /** The rows of these segments over their blocks, all at once; zeros for the other rows. */
-function attendBlocks(q: Tensor3D, segments: readonly Segment[], { store, layer }: RaggedAttentionContext): Tensor3D {
+function attendBlocks(q: Tensor3D, tile: RaggedTile, segments: readonly Segment[], { store, layer }: RaggedAttentionContext): Tensor3D {
   if (segments.length === 0) return tf.zerosLike(q);
-  const rows = Array.from({ length: q.shape[0] }, (): PagedRow => ({ keys: 0, table: [] }));
-  for (const { from, rows: count, start, table } of segments) {
-    for (let i = 0; i < count; i++) rows[from + i] = { keys: start + i + 1, table };
-  }
+  const rows = pagedRows.get(tile) ?? rowsOfSegments(q.shape[0], segments);
+  pagedRows.set(tile, rows);
   return pagedAttention(q, store.pools(layer), rows, { blockSize: store.options.blockSize });
+}
+
+/** The same in every layer. */
+const pagedRows = new WeakMap<RaggedTile, readonly PagedRow[]>();
+
+function rowsOfSegments(count: number, segments: readonly Segment[]): PagedRow[] {
+  const rows = Array.from({ length: count }, (): PagedRow => ({ keys: 0, table: [] }));
+  for (const { from, rows: ofSegment, start, table } of segments) {
+    for (let i = 0; i < ofSegment; i++) rows[from + i] = { keys: start + i + 1, table };
+  }
+  return rows;
 }
 
 /** One request's rows: its blocks are gathered and go through the model's own attention. */

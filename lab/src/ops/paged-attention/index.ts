@@ -14,7 +14,7 @@ import './wasm.ts';
 
 export * from './scatter.ts';
 
-/** A row's view of the cache. */
+/** A row's view of the cache. An array of them is read once: it must not change afterwards. */
 export interface PagedRow {
   /** How many keys it sees, its own included; 0 gives zeros. */
   readonly keys: number;
@@ -53,17 +53,37 @@ export function pagedAttention(q: Tensor3D, room: KeyValueRoom, rows: readonly P
   const [, heads, headSize] = q.shape;
   const { blockSize, scale = 1 / Math.sqrt(headSize) } = options;
   if (!hasFusedPagedAttention(heads, room.k.shape[1], headSize, blockSize)) return pagedAttentionReference(q, room, rows, options);
-  const [flat, begins]: [number[], Map<readonly number[], number>] = [[], new Map()];
-  const views = rows.flatMap(({ keys, table }) => {
+  const { views, tables } = flattened(rows);
+  return fusedKernel('pagedAttention')!({ q, keys: room.k, values: room.v }, { rows: views, tables, blockSize, scale })[0] as Tensor3D;
+}
+
+/** Rows as the kernel reads them: of each how many keys it sees and where its blocks begin in the tables. */
+interface FlatRows {
+  readonly views: Int32Array;
+  readonly tables: Int32Array;
+}
+
+/** All layers of a pass ask for the same rows. */
+const flatRows = new WeakMap<readonly PagedRow[], FlatRows>();
+
+function flattened(rows: readonly PagedRow[]): FlatRows {
+  const known = flatRows.get(rows);
+  if (known) return known;
+  const tables: number[] = [];
+  const begins = new Map<readonly number[], number>();
+  const views = new Int32Array(2 * rows.length);
+  for (const [n, { keys, table }] of rows.entries()) {
     // Rows of one request share their table.
-    let begin = begins.get(table);
-    if (begin === undefined) {
-      begins.set(table, (begin = flat.length));
-      flat.push(...table);
+    if (!begins.has(table)) {
+      begins.set(table, tables.length);
+      tables.push(...table);
     }
-    return [keys, begin];
-  });
-  return fusedKernel('pagedAttention')!({ q, keys: room.k, values: room.v }, { rows: views, tables: flat, blockSize, scale })[0] as Tensor3D;
+    views[2 * n] = keys;
+    views[2 * n + 1] = begins.get(table)!;
+  }
+  const flat = { views, tables: Int32Array.from(tables) };
+  flatRows.set(rows, flat);
+  return flat;
 }
 
 /** The same in plain tensor operations: each row's blocks are gathered. */

@@ -8,7 +8,7 @@ const WORD = 4;
 const CHUNK = 16 * 1024;
 
 /** Copies numbers to where the threads can read them. */
-function place({ backend }: WasmContext, offset: number, numbers: readonly number[]): void {
+function place({ backend }: WasmContext, offset: number, numbers: ArrayLike<number>): void {
   new Int32Array(backend.wasm.HEAPU8.buffer, offset, numbers.length).set(numbers);
 }
 
@@ -16,8 +16,8 @@ function place({ backend }: WasmContext, offset: number, numbers: readonly numbe
 wasmKernel('lab.pagedAttention', (context, { q, keys, values }, attributes) => {
   const { backend, pool } = context;
   const { rows, tables, blockSize, scale } = attributes as unknown as {
-    rows: readonly number[];
-    tables: readonly number[];
+    rows: Int32Array;
+    tables: Int32Array;
     blockSize: number;
     scale: number;
   };
