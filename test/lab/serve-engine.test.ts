@@ -35,7 +35,14 @@ import { policies as randomPolicies, randomSchedule, type Served } from './serve
 
 const tokenizer = CharacterTokenizer.train('abcdefghijkl ');
 const config: TransformerConfig = {
-  vocabSize: tokenizer.vocabSize, contextLength: 40, layers: 2, width: 16, heads: 4, initializerStd: 0.5, tiedHead: false, seed: 3,
+  vocabSize: tokenizer.vocabSize,
+  contextLength: 40,
+  layers: 2,
+  width: 16,
+  heads: 4,
+  initializerStd: 0.5,
+  tiedHead: false,
+  seed: 3,
 };
 const variants: Record<string, Partial<TransformerConfig>> = {
   'learned positions': {},
@@ -73,7 +80,9 @@ async function serve(
 
 function promptsOf(seed: number, count: number, most = 14): number[][] {
   const random = new Random(seed);
-  return Array.from({ length: count }, () => Array.from({ length: 1 + random.integer(most) }, (_, i) => (i < 6 ? 3 : random.integer(12))));
+  return Array.from({ length: count }, () =>
+    Array.from({ length: 1 + random.integer(most) }, (_, i) => (i < 6 ? 3 : random.integer(12))),
+  );
 }
 
 const policies: Record<string, () => Scheduler> = {
@@ -96,7 +105,10 @@ onEveryBackend((backend) => {
       for (const [policy, make] of some) {
         for (const batchInvariant of [true, false]) {
           const results = await serve(model, prompts, { scheduler: make(), blocks: 14, blockSize: 4, batchInvariant });
-          expect(results.map(({ tokens }) => tokens), `${policy}, batch-invariant ${batchInvariant}`).toEqual(expected);
+          expect(
+            results.map(({ tokens }) => tokens),
+            `${policy}, batch-invariant ${batchInvariant}`,
+          ).toEqual(expected);
         }
       }
       model.dispose();
@@ -124,7 +136,11 @@ onEveryBackend((backend) => {
     };
     const reference = await logitsOf([], new OrcaScheduler());
     expect(reference).toHaveLength(4);
-    for (const scheduler of [new OrcaScheduler(), new ChunkedScheduler({ tokenBudget: 5 }), new SplitFuseScheduler({ tokenBudget: 11 })]) {
+    for (const scheduler of [
+      new OrcaScheduler(),
+      new ChunkedScheduler({ tokenBudget: 5 }),
+      new SplitFuseScheduler({ tokenBudget: 11 }),
+    ]) {
       expect(await logitsOf(promptsOf(7, 5), scheduler)).toEqual(reference);
     }
     model.dispose();
@@ -133,7 +149,10 @@ onEveryBackend((backend) => {
   it('the store: what is written, copied, read and restored is what is gathered', async () => {
     const store = new BlockStore({ layers: 2, keyValueHeads: 2, headSize: 4, blocks: 5, blockSize: 3 });
     const random = new Random(4);
-    const [k, v] = [random.normals(5 * 2 * 4), random.normals(5 * 2 * 4)].map((x) => tf.tensor3d(x, [5, 2, 4])) as [tf.Tensor3D, tf.Tensor3D];
+    const [k, v] = [random.normals(5 * 2 * 4), random.normals(5 * 2 * 4)].map((x) => tf.tensor3d(x, [5, 2, 4])) as [
+      tf.Tensor3D,
+      tf.Tensor3D,
+    ];
     const slots = [6, 7, 8, 0, -1]; // block 2 is full, block 0 begins, the last row is not written
     store.write(1, k, v, slots);
     const [keys, values] = [k.arraySync(), v.arraySync()];
@@ -252,7 +271,11 @@ describe('on one backend', () => {
   });
 
   it('refuses a model whose blocks it does not know', () => {
-    const model = new Transformer({ ...config, block: (options) => Object.assign(new Transformer({ ...config, seed: options.layer }).blocks[0]!, { forward: (x: tf.Tensor3D) => x }) });
+    const model = new Transformer({
+      ...config,
+      block: (options) =>
+        Object.assign(new Transformer({ ...config, seed: options.layer }).blocks[0]!, { forward: (x: tf.Tensor3D) => x }),
+    });
     expect(() => new ModelExecutor(model)).toThrow(/block 0 is another. Use generate/);
   });
 });
@@ -282,7 +305,11 @@ describe('requests that go wrong', () => {
     for (const [request, words] of wrong) {
       const completion = engine.submit(...request);
       await expect(completion.result).rejects.toThrow(words);
-      await expect((async () => { for await (const _ of completion) expect.fail('it has no parts'); })()).rejects.toThrow(words);
+      await expect(
+        (async () => {
+          for await (const _ of completion) expect.fail('it has no parts');
+        })(),
+      ).rejects.toThrow(words);
       completion.cancel();
     }
     await expect(engine.submit([1], { maxTokens: 0 }).result).rejects.toBeInstanceOf(LabError);
@@ -296,7 +323,11 @@ describe('requests that go wrong', () => {
     paper.distort = ({ promptLength }, logits) => void (promptLength === 2 && logits.fill(NaN, 5, 6));
     const engine = new Engine(paper, { check: true });
     const options = { maxTokens: 5, temperature: 0 };
-    const [good, bad, sampled] = [engine.submit([1], options), engine.submit([1, 2], options), engine.submit([1, 2], { maxTokens: 5 })];
+    const [good, bad, sampled] = [
+      engine.submit([1], options),
+      engine.submit([1, 2], options),
+      engine.submit([1, 2], { maxTokens: 5 }),
+    ];
     await expect(bad.result).rejects.toThrow(/The model gave NaN for token 5/);
     await expect(sampled.result).rejects.toThrow(/probabilities sum to NaN/);
     expect((await good.result).tokens).toEqual(writeOnPaper([1], 5));
@@ -306,8 +337,13 @@ describe('requests that go wrong', () => {
   it('when a pass fails, those who were there fail, and those who come later do not', async () => {
     const paper = executor();
     let passes = 0;
-    paper.before = () => { if (++passes === 3) throw new Error('the device is lost'); };
-    const engine = new Engine(paper, { check: true, scheduler: new PrefillFirstScheduler({ preemption: 'swap', watermark: 0 }) });
+    paper.before = () => {
+      if (++passes === 3) throw new Error('the device is lost');
+    };
+    const engine = new Engine(paper, {
+      check: true,
+      scheduler: new PrefillFirstScheduler({ preemption: 'swap', watermark: 0 }),
+    });
     const both = [engine.submit([1, 2, 3], { maxTokens: 20 }), engine.submit([4], { maxTokens: 20 })];
     for (const { result } of both) await expect(result).rejects.toThrow('the device is lost');
     expect((await engine.submit([1], { maxTokens: 4, temperature: 0 }).result).tokens).toEqual(writeOnPaper([1], 4));
@@ -352,7 +388,10 @@ describe('a stream', () => {
 
   it('can be called off: it ends with what there is, and its blocks are free', async () => {
     const engine = new Engine(new PaperExecutor({ blocks: 16, blockSize: 4 }), { check: true });
-    const [completion, other] = [engine.submit([1], { maxTokens: 30, temperature: 0 }), engine.submit([2], { maxTokens: 30, temperature: 0 })];
+    const [completion, other] = [
+      engine.submit([1], { maxTokens: 30, temperature: 0 }),
+      engine.submit([2], { maxTokens: 30, temperature: 0 }),
+    ];
     const heard: number[] = [];
     for await (const { token } of completion) {
       heard.push(token);
@@ -370,7 +409,9 @@ describe('a stream', () => {
   });
 
   it('before it begins, and while a batch waits to be filled', async () => {
-    const engine = new Engine(new PaperExecutor({ blocks: 16, blockSize: 4 }), { scheduler: { name: 'later', step: ({ now }) => ({ entries: [], wakeAt: now + 60 }) } });
+    const engine = new Engine(new PaperExecutor({ blocks: 16, blockSize: 4 }), {
+      scheduler: { name: 'later', step: ({ now }) => ({ entries: [], wakeAt: now + 60 }) },
+    });
     const completion = engine.submit([1], { maxTokens: 3 });
     await new Promise((resolve) => setTimeout(resolve, 5));
     completion.cancel();

@@ -27,7 +27,14 @@ interface Case {
 
 const cases: Record<string, Case> = {
   'one row, one key': { heads: 1, keyValueHeads: 1, headSize: 4, blockSize: 4, blocks: 2, keys: [1] },
-  'rows of every length': { heads: 2, keyValueHeads: 2, headSize: 16, blockSize: 4, blocks: 9, keys: [1, 2, 3, 4, 5, 6, 7, 8, 9, 31, 32, 33] },
+  'rows of every length': {
+    heads: 2,
+    keyValueHeads: 2,
+    headSize: 16,
+    blockSize: 4,
+    blocks: 9,
+    keys: [1, 2, 3, 4, 5, 6, 7, 8, 9, 31, 32, 33],
+  },
   'grouped queries': { heads: 6, keyValueHeads: 2, headSize: 8, blockSize: 16, blocks: 12, keys: [17, 150, 16] },
   'one key/value head': { heads: 5, keyValueHeads: 1, headSize: 20, blockSize: 8, blocks: 6, keys: [40, 13] },
   'odd head size': { heads: 2, keyValueHeads: 1, headSize: 5, blockSize: 4, blocks: 6, keys: [11, 24] },
@@ -35,7 +42,15 @@ const cases: Record<string, Case> = {
   'blocks as large as a split': { heads: 1, keyValueHeads: 1, headSize: 8, blockSize: 256, blocks: 3, keys: [300, 5] },
   'rows that see nothing': { heads: 2, keyValueHeads: 2, headSize: 8, blockSize: 4, blocks: 3, keys: [0, 7, 0] },
   'a block size without a kernel': { heads: 2, keyValueHeads: 1, headSize: 8, blockSize: 6, blocks: 5, keys: [13, 29] },
-  'a scale, also a negative one': { heads: 2, keyValueHeads: 1, headSize: 8, blockSize: 4, blocks: 5, keys: [13, 17], scale: -0.7 },
+  'a scale, also a negative one': {
+    heads: 2,
+    keyValueHeads: 1,
+    headSize: 8,
+    blockSize: 4,
+    blocks: 5,
+    keys: [13, 17],
+    scale: -0.7,
+  },
 };
 
 interface Inputs {
@@ -54,11 +69,18 @@ function inputsOf({ heads, keyValueHeads, headSize, blockSize, blocks, keys }: C
     const table = random.shuffle(Array.from({ length: blocks }, (_, block) => block));
     return { keys: count, table: table.slice(0, Math.ceil(count / blockSize)) };
   });
-  return { q: tf.tensor3d(random.normals(keys.length * heads * headSize, 2), [keys.length, heads, headSize]), room: { k: room(), v: room() }, rows };
+  return {
+    q: tf.tensor3d(random.normals(keys.length * heads * headSize, 2), [keys.length, heads, headSize]),
+    room: { k: room(), v: room() },
+    rows,
+  };
 }
 
 /** In float64, by the definition. */
-function exact({ heads, keyValueHeads, headSize, blockSize, blocks, scale = 1 / Math.sqrt(headSize) }: Case, { q, room, rows }: Inputs): number[] {
+function exact(
+  { heads, keyValueHeads, headSize, blockSize, blocks, scale = 1 / Math.sqrt(headSize) }: Case,
+  { q, room, rows }: Inputs,
+): number[] {
   const [queries, keys, values] = [q.dataSync(), room.k.dataSync(), room.v.dataSync()];
   return rows.flatMap((row, n) =>
     Array.from({ length: heads }, (_, head) => {
@@ -75,7 +97,9 @@ function exact({ heads, keyValueHeads, headSize, blockSize, blocks, scale = 1 / 
       const most = Math.max(...scores);
       const weights = scores.map((score) => Math.exp(score - most));
       const mass = weights.reduce((a, b) => a + b, 0) || 1;
-      return Array.from({ length: headSize }, (_d, d) => weights.reduce((sum, weight, u) => sum + (weight / mass) * values[at[u]! + d]!, 0));
+      return Array.from({ length: headSize }, (_d, d) =>
+        weights.reduce((sum, weight, u) => sum + (weight / mass) * values[at[u]! + d]!, 0),
+      );
     }).flat(),
   );
 }
@@ -120,7 +144,12 @@ onEveryBackend(() => {
   it('rows are written to their slots, and nothing else is', () => {
     const random = new Random(3);
     const rows = (): Tensor3D => tf.tensor3d(random.normals(7 * 3 * 5), [7, 3, 5]);
-    for (const slots of [[4, 5, 6, 0, NO_SLOT, 11, 1], [0, 1, 2, 3, 4, 5, 6], [11, 9, 7, 5, 3, 1, 0], new Array<number>(7).fill(NO_SLOT)]) {
+    for (const slots of [
+      [4, 5, 6, 0, NO_SLOT, 11, 1],
+      [0, 1, 2, 3, 4, 5, 6],
+      [11, 9, 7, 5, 3, 1, 0],
+      new Array<number>(7).fill(NO_SLOT),
+    ]) {
       const [k, v] = [rows(), rows()];
       const make = (): Tensor4D => tf.tensor4d(new Random(8).normals(3 * 12 * 5), [1, 3, 12, 5]);
       const room = { k: make(), v: make() };
@@ -151,8 +180,12 @@ describe('what does not belong together', () => {
     const { q, room, rows } = inputsOf(one);
     expect(() => pagedAttention(q, room, rows.slice(1), one)).toThrow(/queries are \[3,6,8\], but there are 2 rows/);
     expect(() => pagedAttention(q, room, rows, { blockSize: 7 })).toThrow(/in blocks of 7 do not belong together/);
-    expect(() => pagedAttention(q, room, [rows[0]!, { keys: 17, table: [1] }, rows[2]!], one)).toThrow(/row 1 sees 17 keys, but has 1 blocks of 16/);
-    expect(() => pagedAttention(q, room, [rows[0]!, rows[1]!, { keys: 3, table: [12] }], one)).toThrow(/row 2 has block 12, but there are 12/);
+    expect(() => pagedAttention(q, room, [rows[0]!, { keys: 17, table: [1] }, rows[2]!], one)).toThrow(
+      /row 1 sees 17 keys, but has 1 blocks of 16/,
+    );
+    expect(() => pagedAttention(q, room, [rows[0]!, rows[1]!, { keys: 3, table: [12] }], one)).toThrow(
+      /row 2 has block 12, but there are 12/,
+    );
     const k = tf.zeros<tf.Rank.R3>([2, 2, 8]);
     expect(() => scatterRows(room, k, k, [1])).toThrow(/must be \[1,2,8\], for 1 slots/);
     expect(() => scatterRows(room, k, k, [1, 192])).toThrow(/slot 192 is none of 0 … 191/);

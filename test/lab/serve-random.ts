@@ -1,4 +1,7 @@
-/** @file Random schedules: requests come in bursts, are called off, lose their place, share beginnings; each gets what it would get alone. */
+/**
+ * @file Random schedules: requests come in bursts, are called off, lose their place, share beginnings; each gets what it would
+ * get alone.
+ */
 import {
   ChunkedScheduler,
   DynamicScheduler,
@@ -21,9 +24,14 @@ export const policies: Record<string, (random: Random) => Scheduler> = {
   orca: (random) => new OrcaScheduler({ batchSize: 1 + random.integer(4) }),
   'prefillFirst, recompute': (random) => new PrefillFirstScheduler({ tokenBudget: 1 + random.integer(20), watermark: 0 }),
   'prefillFirst, swap': (random) => new PrefillFirstScheduler({ maxSequences: 1 + random.integer(9), preemption: 'swap' }),
-  'chunked, recompute': (random) => new ChunkedScheduler({ tokenBudget: 1 + random.integer(9), maxSequences: 1 + random.integer(9) }),
+  'chunked, recompute': (random) =>
+    new ChunkedScheduler({ tokenBudget: 1 + random.integer(9), maxSequences: 1 + random.integer(9) }),
   'chunked, swap': (random) =>
-    new ChunkedScheduler({ tokenBudget: 4 + random.integer(9), longPrefillThreshold: 1 + random.integer(5), preemption: 'swap' }),
+    new ChunkedScheduler({
+      tokenBudget: 4 + random.integer(9),
+      longPrefillThreshold: 1 + random.integer(5),
+      preemption: 'swap',
+    }),
   splitFuse: (random) => new SplitFuseScheduler({ tokenBudget: 1 + random.integer(12), maxSequences: 1 + random.integer(9) }),
 };
 
@@ -66,7 +74,7 @@ export async function randomSchedule(
   };
   let toCome = 3 + random.integer(6);
   const between = (): void => {
-    if (toCome > 0 && random.integer(3) === 0) for (let burst = 1 + random.integer(2); burst-- > 0 && toCome-- > 0; ) submit();
+    if (toCome > 0 && random.integer(3) === 0) for (let burst = 1 + random.integer(2); burst-- > 0 && toCome-- > 0;) submit();
     if (random.integer(12) === 0) random.pick(requests).completion.cancel();
   };
   submit();
@@ -75,7 +83,9 @@ export async function randomSchedule(
   for (const { prompt, maxTokens, completion } of requests) {
     const { tokens, finishReason, record } = await completion.result;
     const expected = served.alone(prompt, maxTokens);
-    expect(tokens, `seed ${seed}, request ${completion.id}`).toEqual(finishReason === 'cancelled' ? expected.slice(0, tokens.length) : expected);
+    expect(tokens, `seed ${seed}, request ${completion.id}`).toEqual(
+      finishReason === 'cancelled' ? expected.slice(0, tokens.length) : expected,
+    );
     totals.preemptions += record.preemptions;
     totals.found += record.found;
     if (finishReason === 'cancelled') totals.cancelled++;

@@ -59,7 +59,9 @@ function step(state: ServingState, scheduler: Scheduler): string {
   const plan: PassPlan = scheduler.step(state);
   state.checkPlan(plan);
   state.takeTransfers();
-  const words = plan.entries.map(({ sequence, tokens, padding = 0 }) => `${sequence.id}:${tokens}${padding > 0 ? `+${padding}` : ''}`);
+  const words = plan.entries.map(
+    ({ sequence, tokens, padding = 0 }) => `${sequence.id}:${tokens}${padding > 0 ? `+${padding}` : ''}`,
+  );
   for (const sequence of state.advance(plan)) {
     sequence.tokens.push(0);
     if (sequence.generated < sequence.maxTokens) continue;
@@ -70,7 +72,8 @@ function step(state: ServingState, scheduler: Scheduler): string {
   return words.join(' ');
 }
 
-const steps = (state: ServingState, scheduler: Scheduler, count: number): string[] => Array.from({ length: count }, () => step(state, scheduler));
+const steps = (state: ServingState, scheduler: Scheduler, count: number): string[] =>
+  Array.from({ length: count }, () => step(state, scheduler));
 
 describe('what each policy does', () => {
   it('static: pads prompts to the longest, and keeps who is done until all are', () => {
@@ -167,16 +170,25 @@ describe('a scheduler of your own', () => {
     const state = stateOf([4, 4]);
     const [first, second] = state.waiting as [Sequence, Sequence];
     state.admit(first);
-    const refused = (entries: PassPlan['entries'], words: RegExp): void => expect(() => state.checkPlan({ entries })).toThrow(words);
+    const refused = (entries: PassPlan['entries'], words: RegExp): void =>
+      expect(() => state.checkPlan({ entries })).toThrow(words);
     refused([{ sequence: second, tokens: 1 }], /request 1, which is waiting: admit it first/);
     refused([{ sequence: first, tokens: 5 }], /5 tokens of request 0, of which 4 remain/);
     refused([{ sequence: first, tokens: 0 }], /0 tokens of request 0/);
-    refused([{ sequence: first, tokens: 1 }, { sequence: first, tokens: 1 }], /names request 0 twice/);
+    refused(
+      [
+        { sequence: first, tokens: 1 },
+        { sequence: first, tokens: 1 },
+      ],
+      /names request 0 twice/,
+    );
     first.computed = 4;
     first.tokens.push(1);
     refused([{ sequence: first, tokens: 1 }], /up to token 5, but it has 1 blocks of 4: extend it first/);
     expect(() => state.preempt(second)).toThrow(/Request 1 is waiting/);
-    expect(() => state.add(new Sequence({ id: 9, prompt: [1], maxTokens: 500 }))).toThrow(/request 9 may need 125 blocks, but there are 100/);
+    expect(() => state.add(new Sequence({ id: 9, prompt: [1], maxTokens: 500 }))).toThrow(
+      /request 9 may need 125 blocks, but there are 100/,
+    );
   });
 
   it('runs in the engine: shortest first', async () => {

@@ -80,7 +80,10 @@ function leastSquares(rows: readonly (readonly number[])[]): number[] {
   const scale = Array.from({ length: size }, (_, i) => Math.sqrt(rows.reduce((sum, row) => sum + row[i]! ** 2, 0)) || 1);
   const sum = (f: (row: readonly number[]) => number): number => rows.reduce((total, row) => total + f(row), 0);
   const system = Array.from({ length: size }, (_, i) => [
-    ...Array.from({ length: size }, (_j, j) => sum((row) => (row[i]! / scale[i]!) * (row[j]! / scale[j]!)) + (i === j ? 1e-10 : 0)),
+    ...Array.from(
+      { length: size },
+      (_j, j) => sum((row) => (row[i]! / scale[i]!) * (row[j]! / scale[j]!)) + (i === j ? 1e-10 : 0),
+    ),
     sum((row) => row[i]! / scale[i]!),
   ]);
   for (let i = 0; i < size; i++) {

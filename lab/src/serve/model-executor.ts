@@ -1,6 +1,6 @@
 /**
- * @file A pass on the lab's own model: the rows of all requests go through the linear layers together, and through attention each
- * over its own blocks.
+ * @file A pass on the lab's own model: the rows of all requests go through the linear layers together, and through attention
+ * each over its own blocks.
  *
  * Shapes: N rows, D width, H heads, K key/value heads, S head size, V vocabulary.
  */
@@ -133,9 +133,19 @@ export class ModelExecutor implements Executor {
       this.#store.write(layer, k, v, tile.slots);
       return positions.rotate(inHeads(module.query.forward(normed), module.heads)); // [N, H, S]
     });
-    const context = { module, layer, store: this.#store, position: this.#model.positionEmbedding, rowByRow: this.batchInvariant };
+    const context = {
+      module,
+      layer,
+      store: this.#store,
+      position: this.#model.positionEmbedding,
+      rowByRow: this.batchInvariant,
+    };
     for (const [i, stream] of streams.entries()) {
-      const attended = tf.reshape(raggedAttention(queries[i]!, stream.tile, context), [1, stream.tile.tokens.length, -1]) as Tensor3D;
+      const attended = tf.reshape(raggedAttention(queries[i]!, stream.tile, context), [
+        1,
+        stream.tile.tokens.length,
+        -1,
+      ]) as Tensor3D;
       const middle = residual(stream.x, module.output.forward(attended));
       stream.x = residual(middle, block.mlp.forward(block.mlpNorm.forward(middle)));
     }
@@ -145,7 +155,14 @@ export class ModelExecutor implements Executor {
     if (last.length === 0) return [];
     const model = this.#model;
     const rows = tf.reshape(x, [tokens.length, -1]) as Tensor2D;
-    const pick = (from: Tensor2D): Tensor2D => tf.gather(from, tf.tensor1d(last.map(({ row }) => row), 'int32'));
+    const pick = (from: Tensor2D): Tensor2D =>
+      tf.gather(
+        from,
+        tf.tensor1d(
+          last.map(({ row }) => row),
+          'int32',
+        ),
+      );
     // Batch-invariant: the head, too, sees whole tiles.
     if (this.batchInvariant) return [pick(model.project(model.finalNorm.forward(rows)))];
     return [model.project(model.finalNorm.forward(last.length === tokens.length ? rows : pick(rows)))];

@@ -32,7 +32,12 @@ export function raggedAttention(q: Tensor3D, tile: RaggedTile, context: RaggedAt
   const isGathered = ({ rows }: Segment): boolean => !paged || (rows > FEW_ROWS && !context.rowByRow);
   const gathered = tile.segments.filter(isGathered);
   return tf.tidy(() => {
-    const others = attendBlocks(q, tile, tile.segments.filter((segment) => !isGathered(segment)), context);
+    const others = attendBlocks(
+      q,
+      tile,
+      tile.segments.filter((segment) => !isGathered(segment)),
+      context,
+    );
     const parts: Tensor3D[] = [];
     let at = 0;
     const othersUntil = (end: number): void => {
@@ -52,12 +57,18 @@ export function raggedAttention(q: Tensor3D, tile: RaggedTile, context: RaggedAt
 /** Whether attention is of the kind that goes over blocks where they lie. */
 function isPaged({ module, position, store }: RaggedAttentionContext): boolean {
   const { heads, keyValueHeads, headSize, slidingWindow, softCap, compute } = module;
-  const plain = compute === attention && slidingWindow === undefined && softCap === undefined && !position.bias && !position.slopes;
+  const plain =
+    compute === attention && slidingWindow === undefined && softCap === undefined && !position.bias && !position.slopes;
   return plain && hasFusedPagedAttention(heads, keyValueHeads, headSize, store.options.blockSize);
 }
 
 /** The rows of these segments over their blocks, all at once; zeros for the other rows. */
-function attendBlocks(q: Tensor3D, tile: RaggedTile, segments: readonly Segment[], { store, layer }: RaggedAttentionContext): Tensor3D {
+function attendBlocks(
+  q: Tensor3D,
+  tile: RaggedTile,
+  segments: readonly Segment[],
+  { store, layer }: RaggedAttentionContext,
+): Tensor3D {
   if (segments.length === 0) return tf.zerosLike(q);
   const rows = pagedRows.get(tile) ?? rowsOfSegments(q.shape[0], segments);
   pagedRows.set(tile, rows);

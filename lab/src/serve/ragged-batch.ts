@@ -1,6 +1,7 @@
 /**
- * @file A pass as the model sees it: the tokens of all requests one behind the other, each with its position and the place of its
- * keys and values. Nothing is padded, except where a policy asks for it or a row's numbers must not depend on its neighbours.
+ * @file A pass as the model sees it: the tokens of all requests one behind the other, each with its position and the place of
+ * its keys and values. Nothing is padded, except where a policy asks for it or a row's numbers must not depend on its
+ * neighbours.
  */
 import { NO_SLOT } from '../ops/index.ts';
 import type { PassPlan, PlanEntry } from './scheduler.ts';
@@ -36,7 +37,10 @@ interface Row {
   readonly isLast: boolean;
 }
 
-/** @param rowsInTile cut into tiles of exactly so many rows, the last one filled up with rows that nobody looks at; one tile unless told */
+/**
+ * @param rowsInTile cut into tiles of exactly so many rows, the last one filled up with rows that nobody looks at; one tile
+ * unless told
+ */
 export function raggedTiles(plan: PassPlan, blockSize: number, rowsInTile?: number): RaggedTile[] {
   const rows = rowsOf(plan);
   const size = rowsInTile ?? rows.length;
@@ -63,7 +67,8 @@ function rowsOf({ entries }: PassPlan): Row[] {
 
 function tileOf(rows: readonly Row[], size: number, blockSize: number): RaggedTile {
   const idle = new Array<number>(size - rows.length).fill(0);
-  const slotOf = ({ position, table }: Row): number => table[Math.floor(position / blockSize)]! * blockSize + (position % blockSize);
+  const slotOf = ({ position, table }: Row): number =>
+    table[Math.floor(position / blockSize)]! * blockSize + (position % blockSize);
   return {
     tokens: [...rows.map(({ token }) => token), ...idle],
     positions: [...rows.map(({ position }) => position), ...idle],

@@ -23,7 +23,14 @@ export function raggedPositions(model: Transformer, tile: RaggedTile): RaggedPos
   const bySegments = <T extends Tensor>(x: T, axis: number, f: (part: T, offset: number) => T): T => {
     const parts = segmentsAndRest(tile).map(({ from, rows, start }) => {
       const begin = x.shape.map((_, i) => (i === axis ? from : 0));
-      return f(tf.slice(x, begin, x.shape.map((size, i) => (i === axis ? rows : size))) as T, start);
+      return f(
+        tf.slice(
+          x,
+          begin,
+          x.shape.map((size, i) => (i === axis ? rows : size)),
+        ) as T,
+        start,
+      );
     });
     return tf.concat(parts, axis);
   };
@@ -36,7 +43,8 @@ export function raggedPositions(model: Transformer, tile: RaggedTile): RaggedPos
       if (!(position instanceof LearnedPositions)) return bySegments(x, 1, (part, offset) => position.embed!(part, offset));
       return tf.add(x, tf.gather(position.weight as Tensor2D, tf.tensor1d([...tile.positions], 'int32')));
     },
-    rotate: model.config.position === 'rotary' ? rotation(model, tile) : (x) => (position.rotate ? bySegments(x, 0, turned) : x),
+    rotate:
+      model.config.position === 'rotary' ? rotation(model, tile) : (x) => (position.rotate ? bySegments(x, 0, turned) : x),
   };
 }
 

@@ -48,13 +48,22 @@ export function hasFusedPagedAttention(heads: number, keyValueHeads: number, hea
  * @returns [N, H, S]
  * @throws RangeError when shapes or tables do not belong together.
  */
-export function pagedAttention(q: Tensor3D, room: KeyValueRoom, rows: readonly PagedRow[], options: PagedAttentionOptions): Tensor3D {
+export function pagedAttention(
+  q: Tensor3D,
+  room: KeyValueRoom,
+  rows: readonly PagedRow[],
+  options: PagedAttentionOptions,
+): Tensor3D {
   checkPaged(q, room, rows, options);
   const [, heads, headSize] = q.shape;
   const { blockSize, scale = 1 / Math.sqrt(headSize) } = options;
-  if (!hasFusedPagedAttention(heads, room.k.shape[1], headSize, blockSize)) return pagedAttentionReference(q, room, rows, options);
+  if (!hasFusedPagedAttention(heads, room.k.shape[1], headSize, blockSize))
+    return pagedAttentionReference(q, room, rows, options);
   const { views, tables } = flattened(rows);
-  return fusedKernel('pagedAttention')!({ q, keys: room.k, values: room.v }, { rows: views, tables, blockSize, scale })[0] as Tensor3D;
+  return fusedKernel('pagedAttention')!(
+    { q, keys: room.k, values: room.v },
+    { rows: views, tables, blockSize, scale },
+  )[0] as Tensor3D;
 }
 
 /** Rows as the kernel reads them: of each how many keys it sees and where its blocks begin in the tables. */
@@ -123,12 +132,23 @@ export function gatherBlocks({ k, v }: KeyValueRoom, table: readonly number[], b
   });
 }
 
-function checkPaged(q: Tensor3D, { k, v }: KeyValueRoom, rows: readonly PagedRow[], { blockSize }: PagedAttentionOptions): void {
+function checkPaged(
+  q: Tensor3D,
+  { k, v }: KeyValueRoom,
+  rows: readonly PagedRow[],
+  { blockSize }: PagedAttentionOptions,
+): void {
   const [count, heads, headSize] = q.shape;
   const [, keyValueHeads, slots] = k.shape;
   invariant(!tf.engine().isTapeOn(), 'pagedAttention: it has no gradient');
-  invariant(q.rank === 3 && count === rows.length, () => `pagedAttention: the queries are [${q.shape}], but there are ${rows.length} rows`);
-  invariant(k.shape.join() === v.shape.join(), () => `pagedAttention: keys [${k.shape}], values [${v.shape}]; they must be equal`);
+  invariant(
+    q.rank === 3 && count === rows.length,
+    () => `pagedAttention: the queries are [${q.shape}], but there are ${rows.length} rows`,
+  );
+  invariant(
+    k.shape.join() === v.shape.join(),
+    () => `pagedAttention: keys [${k.shape}], values [${v.shape}]; they must be equal`,
+  );
   invariant(
     k.shape[0] === 1 && k.shape[3] === headSize && heads % keyValueHeads === 0 && slots % blockSize === 0,
     () => `pagedAttention: queries [${q.shape}] and keys [${k.shape}] in blocks of ${blockSize} do not belong together`,

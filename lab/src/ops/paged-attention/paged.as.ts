@@ -1,6 +1,7 @@
 /**
  * @file Attention over blocks, on wasm: every row goes over the blocks of its own table where they lie, with a running maximum
- * and a running sum. Kwon et al. 2023, section 4.1. What a row gets depends on nothing but its query, its blocks and its length.
+ * and a running sum. Kwon et al. 2023, section 4.1. What a row gets depends on nothing but its query, its blocks and its
+ * length.
  *
  * Shapes: N rows, H heads, K key/value heads, C slots, S head size.
  */
@@ -15,8 +16,8 @@ import { address, argument } from '../wasm/parallel.as';
  * One row's queries of the heads that share one key/value head.
  *
  * 0 q [N, H, S], 1 room for keys, 2 room for values, 3 output [N, H, S], 4 log-sum-exp [N, H], 5 H, 6 K, 8 C, 9 S, 10 scale
- * 11 of each row: how many keys it sees, and where its blocks begin in 12, the tables; 13 tokens of a block: it divides SPLIT_KEYS
- * 20 … 30 what is asked besides: scores.as.ts
+ * 11 of each row: how many keys it sees, and where its blocks begin in 12, the tables; 13 tokens of a block: it divides
+ * SPLIT_KEYS 20 … 30 what is asked besides: scores.as.ts
  */
 export function attendPaged(chunk: i32): void {
   const H = argument(5), K = argument(6), S = argument(9), size = argument(13);
