@@ -30,6 +30,7 @@ import {
 } from 'lab';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { onEveryBackend } from './core-fixture.ts';
+import { hasSoftwareGpu } from './ops/software-gpu.ts';
 import { PaperExecutor, writeOnPaper } from './serve-paper.ts';
 import { policies as randomPolicies, randomSchedule, type Served } from './serve-random.ts';
 
@@ -426,5 +427,27 @@ describe('a stream', () => {
     await engine.dispose();
     for (const { result } of all) expect((await result).finishReason).toBe('cancelled');
     expect(paper.disposed).toBe(true);
+  });
+});
+
+describe.skipIf(!hasSoftwareGpu)('on a software GPU', () => {
+  it('every request gets what it would get alone, and keys are written in place', { timeout: 60_000 }, async () => {
+    await startBackend({ backend: 'webgpu', softwareGpu: true });
+    const model = new Transformer({ ...config, layers: 1 });
+    const prompts = [[1, 2, 3, 4, 5], [6]];
+    const engine = Engine.forModel(model, { blockSize: 4, blocks: 6, scheduler: new ChunkedScheduler({ tokenBudget: 4 }) });
+    const results = await Promise.all(prompts.map((prompt) => engine.submit(prompt, { maxTokens: 3, temperature: 0 }).result));
+    for (const [i, { tokens }] of results.entries()) expect(tokens).toEqual(await alone(model, prompts[i]!, 3));
+    await engine.dispose();
+    const store = new BlockStore({ layers: 1, keyValueHeads: 1, headSize: 4, blocks: 2, blockSize: 4 });
+    const room = store.pools(0).k;
+    const k = tf.tensor3d(new Random(1).normals(12), [3, 1, 4]);
+    store.write(0, k, k, [6, 7, 1]);
+    expect(store.pools(0).k).toBe(room);
+    const [kept, rows] = [await room.array(), await k.array()];
+    expect([6, 7, 1].map((slot) => kept[0]![0]![slot])).toEqual(rows.map((row) => row[0]));
+    expect(kept[0]![0]![0]).toEqual([0, 0, 0, 0]);
+    store.dispose();
+    await startBackend({ backend: 'wasm', threads: 2 });
   });
 });
