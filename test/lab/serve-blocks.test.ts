@@ -1,4 +1,7 @@
-/** @file Blocks: vLLM's worked example, sharing, copying before writing, eviction; nothing leaked, nothing found by a wrong name. */
+/**
+ * @file Blocks: vLLM's worked example, sharing, copying before writing, eviction; nothing leaked, nothing found by a wrong
+ * name.
+ */
 import { BlockManager, BlockTable, NO_PARENT, prefixHash, Random } from 'lab';
 import { describe, expect, it } from 'vitest';
 
@@ -64,8 +67,15 @@ describe('prefixHash', () => {
   it('depends on every token, their order, what is before, and the extras', () => {
     const hashes = new Set<number>();
     const cases: [number, number[], string?][] = [
-      [NO_PARENT, [1, 2, 3, 4]], [NO_PARENT, [1, 2, 4, 3]], [NO_PARENT, [2, 1, 3, 4]], [NO_PARENT, [1, 2, 3]], [1, [1, 2, 3, 4]],
-      [2 ** 32, [1, 2, 3, 4]], [NO_PARENT, [1, 2, 3, 4], 'a'], [NO_PARENT, [1, 2, 3, 4], 'b'], [NO_PARENT, [-1, 2, 3, 4]],
+      [NO_PARENT, [1, 2, 3, 4]],
+      [NO_PARENT, [1, 2, 4, 3]],
+      [NO_PARENT, [2, 1, 3, 4]],
+      [NO_PARENT, [1, 2, 3]],
+      [1, [1, 2, 3, 4]],
+      [2 ** 32, [1, 2, 3, 4]],
+      [NO_PARENT, [1, 2, 3, 4], 'a'],
+      [NO_PARENT, [1, 2, 3, 4], 'b'],
+      [NO_PARENT, [-1, 2, 3, 4]],
     ];
     for (const [parent, tokens, extras] of cases) hashes.add(prefixHash(parent, tokens, extras));
     expect(hashes.size).toBe(cases.length);
@@ -117,7 +127,10 @@ describe('sharing', () => {
     manager.check([a, b]);
     expect(manager.missing(b, 7, 6)).toBe(1);
     expect(manager.grow(b, 7, 6)).toEqual([{ from: 1, to: 2 }]);
-    expect([a.blocks, b.blocks]).toEqual([[0, 1], [0, 2]]);
+    expect([a.blocks, b.blocks]).toEqual([
+      [0, 1],
+      [0, 2],
+    ]);
     expect(manager.grow(a, 7, 6)).toEqual([]); // alone now
     manager.check([a, b]);
     manager.release(a);
@@ -162,7 +175,8 @@ describe('invariants', () => {
         const tokens = Array.from({ length: 1 + random.integer(14) }, () => random.integer(2));
         const table = new BlockTable();
         const found = manager.open(table, tokens);
-        if (found === undefined) expect(manager.missing(table, tokens.length)).toBeGreaterThan(manager.free - manager.lookUp(tokens).length);
+        if (found === undefined)
+          expect(manager.missing(table, tokens.length)).toBeGreaterThan(manager.free - manager.lookUp(tokens).length);
         else tables.push({ table, tokens, computed: found });
       } else if (what === 1) {
         manager.release(one.table);

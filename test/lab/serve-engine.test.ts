@@ -17,6 +17,7 @@ import {
   PrefillFirstScheduler,
   Random,
   SplitFuseScheduler,
+  startBackend,
   StaticScheduler,
   tf,
   Transformer,
@@ -27,13 +28,22 @@ import {
   type Scheduler,
   type TransformerConfig,
 } from 'lab';
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { onEveryBackend } from './core-fixture.ts';
+import { hasSoftwareGpu } from './ops/software-gpu.ts';
 import { PaperExecutor, writeOnPaper } from './serve-paper.ts';
+import { policies as randomPolicies, randomSchedule, type Served } from './serve-random.ts';
 
 const tokenizer = CharacterTokenizer.train('abcdefghijkl ');
 const config: TransformerConfig = {
-  vocabSize: tokenizer.vocabSize, contextLength: 40, layers: 2, width: 16, heads: 4, initializerStd: 0.5, tiedHead: false, seed: 3,
+  vocabSize: tokenizer.vocabSize,
+  contextLength: 40,
+  layers: 2,
+  width: 16,
+  heads: 4,
+  initializerStd: 0.5,
+  tiedHead: false,
+  seed: 3,
 };
 const variants: Record<string, Partial<TransformerConfig>> = {
   'learned positions': {},
@@ -71,7 +81,9 @@ async function serve(
 
 function promptsOf(seed: number, count: number, most = 14): number[][] {
   const random = new Random(seed);
-  return Array.from({ length: count }, () => Array.from({ length: 1 + random.integer(most) }, (_, i) => (i < 6 ? 3 : random.integer(12))));
+  return Array.from({ length: count }, () =>
+    Array.from({ length: 1 + random.integer(most) }, (_, i) => (i < 6 ? 3 : random.integer(12))),
+  );
 }
 
 const policies: Record<string, () => Scheduler> = {
@@ -94,7 +106,10 @@ onEveryBackend((backend) => {
       for (const [policy, make] of some) {
         for (const batchInvariant of [true, false]) {
           const results = await serve(model, prompts, { scheduler: make(), blocks: 14, blockSize: 4, batchInvariant });
-          expect(results.map(({ tokens }) => tokens), `${policy}, batch-invariant ${batchInvariant}`).toEqual(expected);
+          expect(
+            results.map(({ tokens }) => tokens),
+            `${policy}, batch-invariant ${batchInvariant}`,
+          ).toEqual(expected);
         }
       }
       model.dispose();
@@ -122,7 +137,11 @@ onEveryBackend((backend) => {
     };
     const reference = await logitsOf([], new OrcaScheduler());
     expect(reference).toHaveLength(4);
-    for (const scheduler of [new OrcaScheduler(), new ChunkedScheduler({ tokenBudget: 5 }), new SplitFuseScheduler({ tokenBudget: 11 })]) {
+    for (const scheduler of [
+      new OrcaScheduler(),
+      new ChunkedScheduler({ tokenBudget: 5 }),
+      new SplitFuseScheduler({ tokenBudget: 11 }),
+    ]) {
       expect(await logitsOf(promptsOf(7, 5), scheduler)).toEqual(reference);
     }
     model.dispose();
@@ -131,26 +150,68 @@ onEveryBackend((backend) => {
   it('the store: what is written, copied, read and restored is what is gathered', async () => {
     const store = new BlockStore({ layers: 2, keyValueHeads: 2, headSize: 4, blocks: 5, blockSize: 3 });
     const random = new Random(4);
-    const [k, v] = [random.normals(2 * 5 * 4), random.normals(2 * 5 * 4)].map((x) => tf.tensor4d(x, [1, 2, 5, 4])) as [tf.Tensor4D, tf.Tensor4D];
+    const [k, v] = [random.normals(5 * 2 * 4), random.normals(5 * 2 * 4)].map((x) => tf.tensor3d(x, [5, 2, 4])) as [
+      tf.Tensor3D,
+      tf.Tensor3D,
+    ];
     const slots = [6, 7, 8, 0, -1]; // block 2 is full, block 0 begins, the last row is not written
     store.write(1, k, v, slots);
     const [keys, values] = [k.arraySync(), v.arraySync()];
     const gathered = store.gather(1, [2, 0]);
     expect(gathered.k.shape).toEqual([1, 2, 6, 4]);
     for (const [head, rows] of gathered.k.arraySync()[0]!.entries()) {
-      expect(rows.slice(0, 4)).toEqual(keys[0]![head]!.slice(0, 4));
+      expect(rows.slice(0, 4)).toEqual(keys.slice(0, 4).map((row) => row[head]));
       expect(rows[4]).toEqual([0, 0, 0, 0]);
     }
-    expect(gathered.v.arraySync()[0]![1]!.slice(0, 4)).toEqual(values[0]![1]!.slice(0, 4));
+    expect(gathered.v.arraySync()[0]![1]!.slice(0, 4)).toEqual(values.slice(0, 4).map((row) => row[1]));
     store.copy({ from: 2, to: 4 });
     expect(store.gather(1, [4]).k.arraySync()).toEqual(store.gather(1, [2]).k.arraySync());
     const host = await store.read([2, 0]);
     store.restore(host, [1, 3]);
     expect(store.gather(1, [1, 3]).v.arraySync()).toEqual(gathered.v.arraySync());
     expect(store.gather(0, [1]).k.max().dataSync()[0]).toBe(0);
-    expect(() => store.write(0, k, v, [1])).toThrow(/1 slots for keys/);
+    expect(() => store.write(0, k, v, [1])).toThrow(/must be \[1,2,4\], for 1 slots/);
     store.dispose();
   });
+});
+
+describe('random schedules on a tiny model, batch-invariant', () => {
+  let model: Transformer;
+  const known = new Map<string, readonly number[]>();
+  const tiny: Served = {
+    executor(blocks, blockSize, before) {
+      const executor = new ModelExecutor(model, { blocks, blockSize, batchInvariant: true });
+      const run = executor.run.bind(executor);
+      executor.run = (plan, transfers) => {
+        before();
+        return run(plan, transfers);
+      };
+      return executor;
+    },
+    alone: (prompt, maxTokens) => known.get(prompt.join())!.slice(0, maxTokens),
+  };
+
+  beforeAll(async () => {
+    await startBackend({ backend: 'wasm', threads: 2 });
+    model = new Transformer({ ...config, layers: 1, width: 8, heads: 2 });
+    // All prompts that there can be: eight times 5, then any of two tokens.
+    for (let length = 1; length <= 14; length++) {
+      for (let tail = 0; tail < 2 ** Math.max(0, length - 8); tail++) {
+        const prompt = Array.from({ length }, (_, i) => (i < 8 ? 5 : (tail >> (i - 8)) & 1));
+        known.set(prompt.join(), await alone(model, prompt, 12));
+      }
+    }
+  });
+
+  for (const [name, policy] of Object.entries(randomPolicies)) {
+    it(`under ${name}`, async () => {
+      const before = tf.memory().numTensors;
+      const totals = { preemptions: 0, found: 0, cancelled: 0 };
+      for (let seed = 0; seed < 30; seed++) await randomSchedule(seed, policy, totals, tiny);
+      expect(totals.found).toBeGreaterThan(20);
+      expect(tf.memory().numTensors).toBe(before);
+    });
+  }
 });
 
 describe('on one backend', () => {
@@ -211,7 +272,11 @@ describe('on one backend', () => {
   });
 
   it('refuses a model whose blocks it does not know', () => {
-    const model = new Transformer({ ...config, block: (options) => Object.assign(new Transformer({ ...config, seed: options.layer }).blocks[0]!, { forward: (x: tf.Tensor3D) => x }) });
+    const model = new Transformer({
+      ...config,
+      block: (options) =>
+        Object.assign(new Transformer({ ...config, seed: options.layer }).blocks[0]!, { forward: (x: tf.Tensor3D) => x }),
+    });
     expect(() => new ModelExecutor(model)).toThrow(/block 0 is another. Use generate/);
   });
 });
@@ -241,7 +306,11 @@ describe('requests that go wrong', () => {
     for (const [request, words] of wrong) {
       const completion = engine.submit(...request);
       await expect(completion.result).rejects.toThrow(words);
-      await expect((async () => { for await (const _ of completion) expect.fail('it has no parts'); })()).rejects.toThrow(words);
+      await expect(
+        (async () => {
+          for await (const _ of completion) expect.fail('it has no parts');
+        })(),
+      ).rejects.toThrow(words);
       completion.cancel();
     }
     await expect(engine.submit([1], { maxTokens: 0 }).result).rejects.toBeInstanceOf(LabError);
@@ -255,7 +324,11 @@ describe('requests that go wrong', () => {
     paper.distort = ({ promptLength }, logits) => void (promptLength === 2 && logits.fill(NaN, 5, 6));
     const engine = new Engine(paper, { check: true });
     const options = { maxTokens: 5, temperature: 0 };
-    const [good, bad, sampled] = [engine.submit([1], options), engine.submit([1, 2], options), engine.submit([1, 2], { maxTokens: 5 })];
+    const [good, bad, sampled] = [
+      engine.submit([1], options),
+      engine.submit([1, 2], options),
+      engine.submit([1, 2], { maxTokens: 5 }),
+    ];
     await expect(bad.result).rejects.toThrow(/The model gave NaN for token 5/);
     await expect(sampled.result).rejects.toThrow(/probabilities sum to NaN/);
     expect((await good.result).tokens).toEqual(writeOnPaper([1], 5));
@@ -265,13 +338,37 @@ describe('requests that go wrong', () => {
   it('when a pass fails, those who were there fail, and those who come later do not', async () => {
     const paper = executor();
     let passes = 0;
-    paper.before = () => { if (++passes === 3) throw new Error('the device is lost'); };
-    const engine = new Engine(paper, { check: true, scheduler: new PrefillFirstScheduler({ preemption: 'swap', watermark: 0 }) });
+    paper.before = () => {
+      if (++passes === 3) throw new Error('the device is lost');
+    };
+    const engine = new Engine(paper, {
+      check: true,
+      scheduler: new PrefillFirstScheduler({ preemption: 'swap', watermark: 0 }),
+    });
     const both = [engine.submit([1, 2, 3], { maxTokens: 20 }), engine.submit([4], { maxTokens: 20 })];
     for (const { result } of both) await expect(result).rejects.toThrow('the device is lost');
     expect((await engine.submit([1], { maxTokens: 4, temperature: 0 }).result).tokens).toEqual(writeOnPaper([1], 4));
     expect(engine.state.manager.free).toBe(8);
   });
+});
+
+it('what a failed step had planned to move is forgotten', async () => {
+  const paper = new PaperExecutor({ blocks: 8, blockSize: 4 });
+  const policy = new PrefillFirstScheduler({ preemption: 'swap', watermark: 0 });
+  let swaps = 0;
+  const scheduler: Scheduler = {
+    name: 'breaks off',
+    step(state) {
+      const plan = policy.step(state);
+      if (state.swapped.length > 0 && swaps++ === 0) throw new Error('after a swap');
+      return plan;
+    },
+  };
+  const engine = new Engine(paper, { scheduler, check: true });
+  const crowd = Array.from({ length: 8 }, (_, i) => engine.submit([i, 1, 2, 3], { maxTokens: 9 }));
+  for (const { result } of crowd) await expect(result).rejects.toThrow('after a swap');
+  expect((await engine.submit([7, 7], { maxTokens: 9, temperature: 0 }).result).tokens).toEqual(writeOnPaper([7, 7], 9));
+  expect(paper.host.size).toBe(0);
 });
 
 describe('a stream', () => {
@@ -292,7 +389,10 @@ describe('a stream', () => {
 
   it('can be called off: it ends with what there is, and its blocks are free', async () => {
     const engine = new Engine(new PaperExecutor({ blocks: 16, blockSize: 4 }), { check: true });
-    const [completion, other] = [engine.submit([1], { maxTokens: 30, temperature: 0 }), engine.submit([2], { maxTokens: 30, temperature: 0 })];
+    const [completion, other] = [
+      engine.submit([1], { maxTokens: 30, temperature: 0 }),
+      engine.submit([2], { maxTokens: 30, temperature: 0 }),
+    ];
     const heard: number[] = [];
     for await (const { token } of completion) {
       heard.push(token);
@@ -310,7 +410,9 @@ describe('a stream', () => {
   });
 
   it('before it begins, and while a batch waits to be filled', async () => {
-    const engine = new Engine(new PaperExecutor({ blocks: 16, blockSize: 4 }), { scheduler: { name: 'later', step: ({ now }) => ({ entries: [], wakeAt: now + 60 }) } });
+    const engine = new Engine(new PaperExecutor({ blocks: 16, blockSize: 4 }), {
+      scheduler: { name: 'later', step: ({ now }) => ({ entries: [], wakeAt: now + 60 }) },
+    });
     const completion = engine.submit([1], { maxTokens: 3 });
     await new Promise((resolve) => setTimeout(resolve, 5));
     completion.cancel();
@@ -325,5 +427,27 @@ describe('a stream', () => {
     await engine.dispose();
     for (const { result } of all) expect((await result).finishReason).toBe('cancelled');
     expect(paper.disposed).toBe(true);
+  });
+});
+
+describe.skipIf(!hasSoftwareGpu)('on a software GPU', () => {
+  it('every request gets what it would get alone, and keys are written in place', { timeout: 60_000 }, async () => {
+    await startBackend({ backend: 'webgpu', softwareGpu: true });
+    const model = new Transformer({ ...config, layers: 1 });
+    const prompts = [[1, 2, 3, 4, 5], [6]];
+    const engine = Engine.forModel(model, { blockSize: 4, blocks: 6, scheduler: new ChunkedScheduler({ tokenBudget: 4 }) });
+    const results = await Promise.all(prompts.map((prompt) => engine.submit(prompt, { maxTokens: 3, temperature: 0 }).result));
+    for (const [i, { tokens }] of results.entries()) expect(tokens).toEqual(await alone(model, prompts[i]!, 3));
+    await engine.dispose();
+    const store = new BlockStore({ layers: 1, keyValueHeads: 1, headSize: 4, blocks: 2, blockSize: 4 });
+    const room = store.pools(0).k;
+    const k = tf.tensor3d(new Random(1).normals(12), [3, 1, 4]);
+    store.write(0, k, k, [6, 7, 1]);
+    expect(store.pools(0).k).toBe(room);
+    const [kept, rows] = [await room.array(), await k.array()];
+    expect([6, 7, 1].map((slot) => kept[0]![0]![slot])).toEqual(rows.map((row) => row[0]));
+    expect(kept[0]![0]![0]).toEqual([0, 0, 0, 0]);
+    store.dispose();
+    await startBackend({ backend: 'wasm', threads: 2 });
   });
 });

@@ -1,4 +1,7 @@
-/** @file A model on paper: keys and values are the tokens themselves, laid down in slots, and the next token depends on all of them. */
+/**
+ * @file A model on paper: keys and values are the tokens themselves, laid down in slots, and the next token depends on all of
+ * them.
+ */
 import type { Executor, PassPlan, Sequence, Transfer } from 'lab';
 
 const VOCABULARY = 97;
@@ -42,7 +45,8 @@ export class PaperExecutor implements Executor {
     await this.before?.(plan);
     for (const transfer of transfers) this.#move(transfer);
     for (const { sequence, tokens } of plan.entries) {
-      for (let at = sequence.computed; at < sequence.computed + tokens; at++) this.#block(sequence, at)[at % this.blockSize] = sequence.tokens[at]!;
+      for (let at = sequence.computed; at < sequence.computed + tokens; at++)
+        this.#block(sequence, at)[at % this.blockSize] = sequence.tokens[at]!;
     }
     return plan.entries
       .filter(({ sequence, tokens }) => tokens > 0 && tokens === sequence.remaining)
@@ -70,7 +74,10 @@ export class PaperExecutor implements Executor {
   #move(transfer: Transfer): void {
     if (transfer.kind === 'copy') this.#content[transfer.to] = [...this.#content[transfer.from]!];
     else if (transfer.direction === 'out') {
-      this.host.set(transfer.sequence, transfer.blocks.map((block) => [...this.#content[block]!]));
+      this.host.set(
+        transfer.sequence,
+        transfer.blocks.map((block) => [...this.#content[block]!]),
+      );
     } else {
       const kept = this.host.get(transfer.sequence)!;
       for (const [i, block] of transfer.blocks.entries()) this.#content[block] = [...kept[i]!];

@@ -9,80 +9,33 @@ import {
   makeScheduler,
   OrcaScheduler,
   PrefillFirstScheduler,
-  Random,
   schedulers,
   Sequence,
   ServingState,
   SplitFuseScheduler,
   StaticScheduler,
-  type Completion,
   type PassPlan,
   type Scheduler,
 } from 'lab';
 import { describe, expect, it } from 'vitest';
 import { PaperExecutor, writeOnPaper } from './serve-paper.ts';
+import { policies, randomSchedule, type Served } from './serve-random.ts';
 
-const policies: Record<string, (random: Random) => Scheduler> = {
-  static: (random) => new StaticScheduler({ batchSize: 1 + random.integer(4) }),
-  dynamic: (random) => new DynamicScheduler({ batchSize: 1 + random.integer(4), timeout: random.pick([0, 0.002]) }),
-  orca: (random) => new OrcaScheduler({ batchSize: 1 + random.integer(4) }),
-  'prefillFirst, recompute': (random) => new PrefillFirstScheduler({ tokenBudget: 1 + random.integer(20), watermark: 0 }),
-  'prefillFirst, swap': (random) => new PrefillFirstScheduler({ maxSequences: 1 + random.integer(9), preemption: 'swap' }),
-  'chunked, recompute': (random) => new ChunkedScheduler({ tokenBudget: 1 + random.integer(9), maxSequences: 1 + random.integer(9) }),
-  'chunked, swap': (random) =>
-    new ChunkedScheduler({ tokenBudget: 4 + random.integer(9), longPrefillThreshold: 1 + random.integer(5), preemption: 'swap' }),
-  splitFuse: (random) => new SplitFuseScheduler({ tokenBudget: 1 + random.integer(12), maxSequences: 1 + random.integer(9) }),
+const onPaper: Served = {
+  alone: writeOnPaper,
+  executor(blocks, blockSize, before) {
+    const paper = new PaperExecutor({ blocks, blockSize });
+    paper.before = before;
+    paper.dispose = () => expect(paper.host.size).toBe(0);
+    return paper;
+  },
 };
-
-/** What happened over many schedules, to see that they were worth something. */
-interface Totals {
-  preemptions: number;
-  found: number;
-  cancelled: number;
-}
-
-async function randomSchedule(seed: number, policy: (random: Random) => Scheduler, totals: Totals): Promise<void> {
-  const random = new Random(seed);
-  const blockSize = 1 + random.integer(4);
-  const executor = new PaperExecutor({ blocks: Math.ceil(26 / blockSize) + random.integer(6), blockSize });
-  const engine = new Engine(executor, {
-    scheduler: policy(random),
-    check: true,
-    prefixCaching: random.integer(4) > 0,
-    swapBlocks: random.pick([0, 3, 1000]),
-  });
-  const requests: { prompt: number[]; maxTokens: number; completion: Completion }[] = [];
-  const submit = (): void => {
-    const prompt = Array.from({ length: 1 + random.integer(14) }, (_, i) => (i < 8 ? 5 : random.integer(2)));
-    const maxTokens = 1 + random.integer(12);
-    requests.push({ prompt, maxTokens, completion: engine.submit(prompt, { maxTokens, temperature: 0 }) });
-  };
-  let toCome = 3 + random.integer(6);
-  executor.before = () => {
-    if (toCome > 0 && random.integer(3) === 0) for (let burst = 1 + random.integer(2); burst-- > 0 && toCome-- > 0; ) submit();
-    if (random.integer(12) === 0) random.pick(requests).completion.cancel();
-  };
-  submit();
-  submit();
-  await engine.idle();
-  for (const { prompt, maxTokens, completion } of requests) {
-    const { tokens, finishReason, record } = await completion.result;
-    const alone = writeOnPaper(prompt, maxTokens);
-    expect(tokens, `seed ${seed}, request ${completion.id}`).toEqual(finishReason === 'cancelled' ? alone.slice(0, tokens.length) : alone);
-    totals.preemptions += record.preemptions;
-    totals.found += record.found;
-    if (finishReason === 'cancelled') totals.cancelled++;
-  }
-  expect(engine.state.manager.free, `seed ${seed}: all blocks are free`).toBe(executor.blocks);
-  expect(executor.host.size).toBe(0);
-  engine.state.check();
-}
 
 describe('a random schedule gives every request what it would get alone, and leaks nothing', () => {
   for (const [name, policy] of Object.entries(policies)) {
     it(`under ${name}`, async () => {
       const totals = { preemptions: 0, found: 0, cancelled: 0 };
-      for (let seed = 0; seed < 120; seed++) await randomSchedule(seed, policy, totals);
+      for (let seed = 0; seed < 120; seed++) await randomSchedule(seed, policy, totals, onPaper);
       expect(totals.cancelled).toBeGreaterThan(20);
       expect(totals.found).toBeGreaterThan(100);
       const reserves = ['static', 'dynamic', 'orca'].includes(name);
@@ -93,8 +46,8 @@ describe('a random schedule gives every request what it would get alone, and lea
 });
 
 /** A state with requests of these prompts, which want that many tokens; prompts have nothing in common. */
-function stateOf(prompts: readonly number[], { maxTokens = 8, blocks = 100, blockSize = 4, swapBlocks = 100 } = {}): ServingState {
-  const state = new ServingState({ blocks, blockSize, swapBlocks });
+function stateOf(prompts: readonly number[], { maxTokens = 8, blocks = 100, prefixCaching = true } = {}): ServingState {
+  const state = new ServingState({ blocks, blockSize: 4, prefixCaching });
   for (const [id, length] of prompts.entries()) {
     state.add(new Sequence({ id, prompt: Array.from({ length }, (_, i) => 1000 * id + i), maxTokens }));
   }
@@ -106,7 +59,9 @@ function step(state: ServingState, scheduler: Scheduler): string {
   const plan: PassPlan = scheduler.step(state);
   state.checkPlan(plan);
   state.takeTransfers();
-  const words = plan.entries.map(({ sequence, tokens, padding = 0 }) => `${sequence.id}:${tokens}${padding > 0 ? `+${padding}` : ''}`);
+  const words = plan.entries.map(
+    ({ sequence, tokens, padding = 0 }) => `${sequence.id}:${tokens}${padding > 0 ? `+${padding}` : ''}`,
+  );
   for (const sequence of state.advance(plan)) {
     sequence.tokens.push(0);
     if (sequence.generated < sequence.maxTokens) continue;
@@ -117,7 +72,8 @@ function step(state: ServingState, scheduler: Scheduler): string {
   return words.join(' ');
 }
 
-const steps = (state: ServingState, scheduler: Scheduler, count: number): string[] => Array.from({ length: count }, () => step(state, scheduler));
+const steps = (state: ServingState, scheduler: Scheduler, count: number): string[] =>
+  Array.from({ length: count }, () => step(state, scheduler));
 
 describe('what each policy does', () => {
   it('static: pads prompts to the longest, and keeps who is done until all are', () => {
@@ -184,6 +140,10 @@ describe('what each policy does', () => {
     expect(step(state, scheduler)).toBe('0:4 1:4 2:1');
     expect(step(state, scheduler)).toBe('0:1'); // 2 made room for 0; then 1 is the last and finds none
     expect(state.waiting.map(({ id }) => id)).toEqual([1, 2]);
+    // There would be room for its first chunk again; but whoever has just lost everything would lose it once more.
+    const thrash = stateOf([4, 12], { blocks: 4, maxTokens: 3, prefixCaching: false });
+    const cut = new ChunkedScheduler({ longPrefillThreshold: 4 });
+    expect(steps(thrash, cut, 3)).toEqual(['0:4 1:4', '0:1 1:4', '0:1']);
   });
 
   it('splitFuse: every pass is exactly full: single tokens first, then prompts, split', () => {
@@ -210,16 +170,25 @@ describe('a scheduler of your own', () => {
     const state = stateOf([4, 4]);
     const [first, second] = state.waiting as [Sequence, Sequence];
     state.admit(first);
-    const refused = (entries: PassPlan['entries'], words: RegExp): void => expect(() => state.checkPlan({ entries })).toThrow(words);
+    const refused = (entries: PassPlan['entries'], words: RegExp): void =>
+      expect(() => state.checkPlan({ entries })).toThrow(words);
     refused([{ sequence: second, tokens: 1 }], /request 1, which is waiting: admit it first/);
     refused([{ sequence: first, tokens: 5 }], /5 tokens of request 0, of which 4 remain/);
     refused([{ sequence: first, tokens: 0 }], /0 tokens of request 0/);
-    refused([{ sequence: first, tokens: 1 }, { sequence: first, tokens: 1 }], /names request 0 twice/);
+    refused(
+      [
+        { sequence: first, tokens: 1 },
+        { sequence: first, tokens: 1 },
+      ],
+      /names request 0 twice/,
+    );
     first.computed = 4;
     first.tokens.push(1);
     refused([{ sequence: first, tokens: 1 }], /up to token 5, but it has 1 blocks of 4: extend it first/);
     expect(() => state.preempt(second)).toThrow(/Request 1 is waiting/);
-    expect(() => state.add(new Sequence({ id: 9, prompt: [1], maxTokens: 500 }))).toThrow(/request 9 may need 125 blocks, but there are 100/);
+    expect(() => state.add(new Sequence({ id: 9, prompt: [1], maxTokens: 500 }))).toThrow(
+      /request 9 may need 125 blocks, but there are 100/,
+    );
   });
 
   it('runs in the engine: shortest first', async () => {

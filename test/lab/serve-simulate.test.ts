@@ -1,4 +1,7 @@
-/** @file The simulator: the same by its seed, times that can be told by hand, the shapes of published figures; metrics; timelines. */
+/**
+ * @file The simulator: the same by its seed, times that can be told by hand, the shapes of published figures; metrics;
+ * timelines.
+ */
 import {
   cacheBlocks,
   cacheBytesPerToken,
@@ -33,7 +36,11 @@ import { describe, expect, it } from 'vitest';
 
 /** A second a pass, whatever is in it. */
 const aSecond = (): number => 1;
-const request = (output: number, arrival = 0, prompt = [1, 2, 3]): { arrival: number; prompt: number[]; output: number } => ({ arrival, prompt, output });
+const request = (output: number, arrival = 0, prompt = [1, 2, 3]): { arrival: number; prompt: number[]; output: number } => ({
+  arrival,
+  prompt,
+  output,
+});
 const [gpu, model] = [gpuProfiles['4 × A100'], modelProfiles['llama-2-70b']];
 const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
 
@@ -43,7 +50,12 @@ describe('a simulation', () => {
     const orca = simulate(workload, { scheduler: new OrcaScheduler({ batchSize: 2 }), cost: aSecond, blocks: 10, check: true });
     expect(orca.records.map(({ tokenTimes }) => tokenTimes)).toEqual([[1, 2, 3], [1], [2, 3]]);
     expect(orca).toMatchObject({ passes: 3, decisions: 6, paddedRows: 0, rows: 3 * 3 + 3 });
-    const fixed = simulate(workload, { scheduler: new StaticScheduler({ batchSize: 2 }), cost: aSecond, blocks: 10, check: true });
+    const fixed = simulate(workload, {
+      scheduler: new StaticScheduler({ batchSize: 2 }),
+      cost: aSecond,
+      blocks: 10,
+      check: true,
+    });
     expect(fixed.records.map(({ finish }) => finish)).toEqual([3, 3, 5]); // the second waits for the first
     expect(fixed.paddedRows).toBe(2);
     expect(fixed.records[2]!.tokenTimes).toEqual([4, 5]);
@@ -55,8 +67,17 @@ describe('a simulation', () => {
   });
 
   it('with clients: each sends its next request when the last one is answered', () => {
-    const one = simulate([request(2), request(2), request(2)], { scheduler: new OrcaScheduler(), cost: aSecond, blocks: 9, clients: 1 });
-    expect(one.records.map(({ arrival, finish }) => [arrival, finish])).toEqual([[0, 2], [2, 4], [4, 6]]);
+    const one = simulate([request(2), request(2), request(2)], {
+      scheduler: new OrcaScheduler(),
+      cost: aSecond,
+      blocks: 9,
+      clients: 1,
+    });
+    expect(one.records.map(({ arrival, finish }) => [arrival, finish])).toEqual([
+      [0, 2],
+      [2, 4],
+      [4, 6],
+    ]);
   });
 
   it('is the same by its seed, holds its blocks together, and serves everybody, under every policy', () => {
@@ -64,7 +85,12 @@ describe('a simulation', () => {
     for (const [name, make] of Object.entries(schedulers)) {
       const run = (seed: number): Simulation =>
         simulate(makeWorkload({ ...options, seed, prefixes: { count: 3, tokens: 20 } }), {
-          scheduler: make(), cost: ({ rows }) => 0.002 + 1e-4 * rows, blocks: 40, blockSize: 8, check: true, log: true,
+          scheduler: make(),
+          cost: ({ rows }) => 0.002 + 1e-4 * rows,
+          blocks: 40,
+          blockSize: 8,
+          check: true,
+          log: true,
         });
       const [a, b, c] = [run(1), run(1), run(2)];
       expect(a, name).toEqual(b);
@@ -79,7 +105,13 @@ describe('a simulation', () => {
   });
 
   it('saves the prefill of what is found: shared beginnings, fewer rows', () => {
-    const workload = makeWorkload({ requests: 40, prompt: lengths.fixed(100), output: lengths.fixed(2), rate: 5, prefixes: { count: 1, tokens: 96 } });
+    const workload = makeWorkload({
+      requests: 40,
+      prompt: lengths.fixed(100),
+      output: lengths.fixed(2),
+      rate: 5,
+      prefixes: { count: 1, tokens: 96 },
+    });
     const run = (prefixCaching: boolean): Simulation =>
       simulate(workload, { scheduler: new ChunkedScheduler(), cost: () => 0.01, blocks: 100, prefixCaching });
     const [cached, plain] = [run(true), run(false)];
@@ -97,15 +129,26 @@ describe('a simulation', () => {
 
   it('says so when a scheduler does nothing for ever', () => {
     const nothing: Scheduler = { name: 'nothing', step: () => ({ entries: [] }) };
-    expect(() => simulate([request(1)], { scheduler: nothing, cost: aSecond, blocks: 2 })).toThrow(/'nothing' does nothing, but 1 requests wait/);
-    expect(() => simulate([request(100)], { scheduler: new OrcaScheduler(), cost: aSecond, blocks: 2 })).toThrow(/may need 7 blocks, but there are 2/);
+    expect(() => simulate([request(1)], { scheduler: nothing, cost: aSecond, blocks: 2 })).toThrow(
+      /'nothing' does nothing, but 1 requests wait/,
+    );
+    expect(() => simulate([request(100)], { scheduler: new OrcaScheduler(), cost: aSecond, blocks: 2 })).toThrow(
+      /may need 7 blocks, but there are 2/,
+    );
   });
 });
 
 describe('workloads', () => {
   it('come at their rate, alone or in bursts', () => {
     const gaps = (burst: number): number[] => {
-      const workload = makeWorkload({ requests: 4000, prompt: lengths.fixed(1), output: lengths.fixed(1), rate: 20, burst, seed: 3 });
+      const workload = makeWorkload({
+        requests: 4000,
+        prompt: lengths.fixed(1),
+        output: lengths.fixed(1),
+        rate: 20,
+        burst,
+        seed: 3,
+      });
       return workload.slice(1).map(({ arrival }, i) => arrival - workload[i]!.arrival);
     };
     for (const burst of [1, 5]) {
@@ -135,7 +178,14 @@ describe('costs', () => {
     expect(cacheBytesPerToken(model)).toBe(327_680); // 2 · 80 · 8 · 128 · 2
     expect(cacheBlocks(model, gpu)).toBe(Math.floor((0.9 * 320e9 - 138e9) / (327_680 * 16)));
     expect(() => cacheBlocks(model, gpuProfiles['1 × A100'])).toThrow(/138 GB of weights leave no room on 1 GPUs/);
-    const cost = gpuCost(model, { ...gpu, overhead: 0, linkLatency: 0, linkBytesPerSecond: Infinity, computeEfficiency: 0.5, memoryEfficiency: 0.5 });
+    const cost = gpuCost(model, {
+      ...gpu,
+      overhead: 0,
+      linkLatency: 0,
+      linkBytesPerSecond: Infinity,
+      computeEfficiency: 0.5,
+      memoryEfficiency: 0.5,
+    });
     const work: PassWork = { rows: 1, sequences: 1, pairs: 1, cacheTokens: 1, swappedTokens: 0 };
     expect(cost(work)).toBeCloseTo(138e9 / (4 * 2039e9 * 0.5), 4); // memory
     expect(cost({ ...work, rows: 4000 })).toBeCloseTo((2 * 69e9 * 4000) / (4 * 312e12 * 0.5), 3); // arithmetic
@@ -149,7 +199,13 @@ describe('costs', () => {
     const random = new Random(2);
     const passes = Array.from({ length: 60 }, () => {
       const sequences = 1 + random.integer(8);
-      const work = { sequences, rows: sequences + random.integer(60), pairs: random.integer(9000), cacheTokens: 0, swappedTokens: 0 };
+      const work = {
+        sequences,
+        rows: sequences + random.integer(60),
+        pairs: random.integer(9000),
+        cacheTokens: 0,
+        swappedTokens: 0,
+      };
       return { ...work, seconds: linearCost(truth)(work) };
     });
     for (const [name, value] of Object.entries(fitLinearCost(passes))) {
@@ -163,9 +219,20 @@ describe('costs', () => {
 
 describe('metrics', () => {
   const record = (id: number, arrival: number, tokenTimes: number[], promptLength = 512): RequestRecord => ({
-    id, arrival, promptLength, tokenTimes, finish: tokenTimes.at(-1)!, found: 0, preemptions: 0,
+    id,
+    arrival,
+    promptLength,
+    tokenTimes,
+    finish: tokenTimes.at(-1)!,
+    found: 0,
+    preemptions: 0,
   });
-  const records = [record(0, 0, [1, 1.2, 1.4]), record(1, 1, [1.5, 2.5, 2.6]), record(2, 2, [5]), record(3, 2, [2.5, 3.5, 4.5, 6])];
+  const records = [
+    record(0, 0, [1, 1.2, 1.4]),
+    record(1, 1, [1.5, 2.5, 2.6]),
+    record(2, 2, [5]),
+    record(3, 2, [2.5, 3.5, 4.5, 6]),
+  ];
 
   it('of a few requests', () => {
     const metrics = metricsOf(records);
@@ -203,13 +270,15 @@ describe('a 70B model on four A100s: the shapes of the published figures', () =>
     return simulate(workload, { scheduler, cost: gpuCost(model, gpu), blocks, clients, prefixCaching: false });
   };
 
-  it('FastGen: SplitFuse keeps its promises at rates where prefill-first does not, and its slowest tokens come far sooner', () => {
+  it('FastGen: SplitFuse keeps promises where prefill-first does not, and its slowest tokens come far sooner', () => {
     const best = (make: () => Scheduler): number =>
       Math.max(...[4, 8, 12, 16, 20].map((clients) => effectiveThroughput(run(make(), clients).records, { tokenRate: 6 })));
     const ratio = best(() => new SplitFuseScheduler()) / best(() => new PrefillFirstScheduler());
     expect(ratio).toBeGreaterThan(1.4);
     expect(ratio).toBeLessThan(3);
-    const [fuse, prefill] = [new SplitFuseScheduler(), new PrefillFirstScheduler()].map((scheduler) => metricsOf(run(scheduler, 8).records));
+    const [fuse, prefill] = [new SplitFuseScheduler(), new PrefillFirstScheduler()].map((scheduler) =>
+      metricsOf(run(scheduler, 8).records),
+    );
     expect(prefill!.itl.p95 / fuse!.itl.p95).toBeGreaterThan(2.5);
     expect(Math.abs(fuse!.e2e.p50 / prefill!.e2e.p50 - 1)).toBeLessThan(0.25);
     expect(fuse!.requestsPerSecond).toBeGreaterThan(prefill!.requestsPerSecond);
@@ -219,7 +288,9 @@ describe('a 70B model on four A100s: the shapes of the published figures', () =>
     const gains = [lengths.fixed(64), lengths.uniform(1, 127), lengths.exponential(64, 512)].map((output) => {
       const workload = makeWorkload({ requests: 200, prompt: lengths.fixed(128), output, seed: 2 });
       const rate = (scheduler: Scheduler): number => {
-        return metricsOf(simulate(workload, { scheduler, cost: gpuCost(model, gpu), blocks: 5000, prefixCaching: false }).records).tokensPerSecond;
+        return metricsOf(
+          simulate(workload, { scheduler, cost: gpuCost(model, gpu), blocks: 5000, prefixCaching: false }).records,
+        ).tokensPerSecond;
       };
       return rate(new OrcaScheduler({ batchSize: 32 })) / rate(new StaticScheduler({ batchSize: 32 }));
     });
@@ -230,7 +301,14 @@ describe('a 70B model on four A100s: the shapes of the published figures', () =>
 
 describe('a timeline', () => {
   const workload = [request(6), request(6), request(2, 0.5)];
-  const log = simulate(workload, { scheduler: new PrefillFirstScheduler({ maxSequences: 2, watermark: 0 }), cost: aSecond, blocks: 4, blockSize: 3, prefixCaching: false, log: true }).log!;
+  const log = simulate(workload, {
+    scheduler: new PrefillFirstScheduler({ maxSequences: 2, watermark: 0 }),
+    cost: aSecond,
+    blocks: 4,
+    blockSize: 3,
+    prefixCaching: false,
+    log: true,
+  }).log!;
 
   it('covers each request from its arrival to its end, without gaps', () => {
     for (const [i, { name, spans }] of log.rows().entries()) {
@@ -245,7 +323,12 @@ describe('a timeline', () => {
     expect(words[0]).toEqual(['prefill 0-1', 'decode 1-6']);
     expect(words[1]!.map((word) => word.split(' ')[0])).toEqual(['prefill', 'decode', 'preempted', 'recomputed', 'decode']);
     expect(words[2]![0]).toMatch(/^waiting 0.5-/);
-    const fixed = simulate([request(1), request(3)], { scheduler: new StaticScheduler(), cost: aSecond, blocks: 9, log: true }).log!;
+    const fixed = simulate([request(1), request(3)], {
+      scheduler: new StaticScheduler(),
+      cost: aSecond,
+      blocks: 9,
+      log: true,
+    }).log!;
     expect(fixed.rows()[0]!.spans.map(({ kind }) => kind)).toEqual(['prefill', 'wasted']);
   });
 
@@ -260,9 +343,13 @@ describe('a timeline', () => {
     expect(figure.layout.yaxis.ticktext).toEqual(['request 0', 'request 1', 'request 2']);
     expect(figure.layout.showlegend).toBe(true);
     expect(renderSvg(figure)).toContain('prefillFirst &lt;b&gt;');
-    const many = timelinePlot(Array.from({ length: 60 }, (_, i) => ({ name: `${i}`, spans: [{ kind: 'a', from: i, to: i + 1 }] })));
+    const many = timelinePlot(
+      Array.from({ length: 60 }, (_, i) => ({ name: `${i}`, spans: [{ kind: 'a', from: i, to: i + 1 }] })),
+    );
     expect(many.layout.yaxis.ticktext).toBeUndefined();
-    expect(() => timelinePlot([{ name: 'x', spans: [{ kind: 'odd', from: 0, to: 1 }] }], { kinds: { a: 'red' } })).toThrow(/no colour for 'odd'/);
+    expect(() => timelinePlot([{ name: 'x', spans: [{ kind: 'odd', from: 0, to: 1 }] }], { kinds: { a: 'red' } })).toThrow(
+      /no colour for 'odd'/,
+    );
     expect(() => timelinePlot([{ name: 'x', spans: [{ kind: 'a', from: 2, to: 1 }] }])).toThrow(/from 2 to 1/);
   });
 });

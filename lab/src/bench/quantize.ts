@@ -6,7 +6,7 @@ import { currentDevice } from '../backend/index.ts';
 import { LabError } from '../base/index.ts';
 import { isSoftwareGpu, type BenchRow } from './measure.ts';
 import { benchQuantizedDecode } from './quantize-decode.ts';
-import { benchQuantizedPerplexity } from './quantize-perplexity.ts';
+import { benchQuantizationTable } from './quantize-table.ts';
 import { benchQuantizationTime } from './quantize-time.ts';
 
 export interface BenchQuantizeOptions {
@@ -25,6 +25,6 @@ export async function benchQuantize(backend: string, { size = '1' }: BenchQuanti
   return [
     ...(await benchQuantizationTime(backend, blocks, isSlow)),
     ...(await benchQuantizedDecode(backend, isSlow)),
-    ...(isSlow ? [] : await benchQuantizedPerplexity(backend)),
+    ...(isSlow ? [] : await benchQuantizationTable(backend)),
   ];
 }

@@ -1,6 +1,6 @@
 /**
- * @file `bench serve`: many requests at once under each policy, for real on a small model and simulated for 70 billion parameters,
- * and how fast the schedulers themselves decide.
+ * @file `bench serve`: many requests at once under each policy, for real on a small model and simulated for 70 billion
+ * parameters, and how fast the schedulers themselves decide.
  */
 import { Random } from '../base/index.ts';
 import { Transformer } from '../model/index.ts';
@@ -34,7 +34,7 @@ export interface BenchServeOptions {
 }
 
 /** The real requests: lengths that are spread evenly over powers of two, which is what makes a batch wait for its longest. */
-const REAL = { requests: 64, batch: 8, prompt: 16, least: 4, most: 512, rounds: 2, seed: 1 };
+const REAL = { requests: 64, batch: 8, prompt: 4, least: 4, most: 400, rounds: 3, seed: 5 };
 const TINY = { ...REAL, requests: 16, batch: 4, most: 24, rounds: 1 };
 
 interface RealRequest {
@@ -44,9 +44,10 @@ interface RealRequest {
 
 function realRequests({ requests, prompt, least, most, seed }: typeof REAL, vocabulary: number): RealRequest[] {
   const random = new Random(seed);
-  return Array.from({ length: requests }, () => ({
+  const outputs = Array.from({ length: requests }, (_, i) => Math.round(least * (most / least) ** ((i + 0.5) / requests)));
+  return random.shuffle(outputs).map((output) => ({
     prompt: Array.from({ length: prompt }, () => random.integer(vocabulary)),
-    output: Math.round(least * (most / least) ** random.uniform()),
+    output,
   }));
 }
 
@@ -61,7 +62,11 @@ export function idealGain(outputs: readonly number[], batch: number): number {
 }
 
 async function serveAll(model: Transformer, requests: readonly RealRequest[], scheduler: Scheduler): Promise<number> {
-  const engine = Engine.forModel(model, { scheduler, blocks: 8 * Math.ceil(model.config.contextLength / 16), prefixCaching: false });
+  const engine = Engine.forModel(model, {
+    scheduler,
+    blocks: 8 * Math.ceil(model.config.contextLength / 16),
+    prefixCaching: false,
+  });
   const before = performance.now();
   const all = requests.map(({ prompt, output }) => engine.submit(prompt, { maxTokens: output, temperature: 0 }).result);
   await Promise.all(all);
@@ -70,7 +75,11 @@ async function serveAll(model: Transformer, requests: readonly RealRequest[], sc
   return ms;
 }
 
-async function realRows(backend: string, { width, heads, layers, vocabulary }: YardstickSize, tiny: boolean): Promise<BenchRow[]> {
+async function realRows(
+  backend: string,
+  { width, heads, layers, vocabulary }: YardstickSize,
+  tiny: boolean,
+): Promise<BenchRow[]> {
   const task = tiny ? TINY : REAL;
   const model = new Transformer({ vocabSize: vocabulary, contextLength: task.prompt + task.most, layers, width, heads });
   const requests = realRequests(task, vocabulary);
@@ -93,7 +102,8 @@ async function realRows(backend: string, { width, heads, layers, vocabulary }: Y
   const rows = policies.map(({ name }, i): BenchRow => {
     const measured = timesOf(times[i]!, 0);
     const tokensPerSecond = (1000 * outputs.reduce((sum, output) => sum + output, 0)) / measured.medianMs;
-    const compared = i === 0 ? {} : { baseline: `static (ideal: ${ideal})`, ratio: Math.min(...times[0]!) / Math.min(...times[i]!) };
+    const compared =
+      i === 0 ? {} : { baseline: `static (ideal: ${ideal})`, ratio: Math.min(...times[0]!) / Math.min(...times[i]!) };
     return { name: `serve, ${name}`, backend, shape, ...measured, tokensPerSecond, ...compared };
   });
   model.dispose();
@@ -118,8 +128,14 @@ function simulatedRows(): BenchRow[] {
     const words =
       `${clients} clients: ${requestsPerSecond.toFixed(2)} requests/s, ${effective.toFixed(2)} in time; ` +
       `TTFT p50 ${ttft.p50.toFixed(2)} s; ITL p95 ${itl.p95.toFixed(2)} s`;
-    const times = timesOf(records.map((record) => 1000 * endToEnd(record)), 0);
-    return { row: { name: `simulated 70B, ${make().name}`, backend: 'simulated 4 × A100', shape: words, ...times, tokensPerSecond }, effective };
+    const times = timesOf(
+      records.map((record) => 1000 * endToEnd(record)),
+      0,
+    );
+    return {
+      row: { name: `simulated 70B, ${make().name}`, backend: 'simulated 4 × A100', shape: words, ...times, tokensPerSecond },
+      effective,
+    };
   });
   const compared = rows.find(({ row }) => row.name.endsWith('prefillFirst'))!;
   return rows.map(({ row, effective }) => ({
@@ -148,7 +164,12 @@ function decisionRows(): BenchRow[] {
     });
     const measured = timesOf(times, 0);
     const perSecond = Math.round((1000 * running) / measured.medianMs);
-    return { name: `scheduling alone, ${scheduler.name}`, backend: 'JavaScript', shape: `${running} running: ${perSecond} decisions/s`, ...measured };
+    return {
+      name: `scheduling alone, ${scheduler.name}`,
+      backend: 'JavaScript',
+      shape: `${running} running: ${perSecond} decisions/s`,
+      ...measured,
+    };
   });
 }
 

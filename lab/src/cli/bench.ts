@@ -52,7 +52,7 @@ export const bench: Command = {
     size: {
       type: 'string',
       value: 'NAME',
-      help: `train, decode: ${Object.keys(SIZES).join(', ')} (default: by the device); quantize: blocks of GPT-2`,
+      help: `train, decode, serve: ${Object.keys(SIZES).join(', ')} (default: by the device); quantize: blocks of GPT-2`,
     },
     backend: { type: 'string', value: 'NAME', help: `${BACKEND_NAMES.join(', ')} (default: the best that works)` },
     'software-gpu': { type: 'boolean', help: 'a GPU made of software will do, for webgpu' },

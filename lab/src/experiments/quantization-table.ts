@@ -3,10 +3,11 @@
  * weights, and by those of weights, activations, and keys and values.
  */
 import { join } from 'node:path';
+import { tf } from '../backend/index.ts';
 import { LabError } from '../base/index.ts';
-import { sequentialBatches, TokenDataset } from '../data/index.ts';
+import { sequentialBatches, TokenDataset, type Batch } from '../data/index.ts';
 import { readText, writeAtomically } from '../files/index.ts';
-import type { Transformer } from '../model/index.ts';
+import { tokensTensor, type Transformer } from '../model/index.ts';
 import type { BitWidth } from '../ops/index.ts';
 import {
   calibrationBatches,
@@ -58,6 +59,10 @@ export interface QuantizationRow {
    * lower its perplexity below what its rounding costs; this it cannot hide.
    */
   readonly divergence: number;
+  /** The share of tokens behind which it finds the same one most likely as the floats do. */
+  readonly sameChoice: number;
+  /** That quantizing it took, and training it. */
+  readonly seconds: number;
 }
 
 export interface QuantizationTable {
@@ -77,7 +82,7 @@ const METHODS: Readonly<Record<string, Omit<QuantizeModelOptions, 'bits' | 'cali
 export const quantizationTableExperiment: Experiment<QuantizationTableSettings, QuantizationTable> = {
   name: 'quantization-table',
   question: 'What does a model lose by each way of quantization?',
-  version: 2,
+  version: 3,
   settings: {
     small: {
       study: 'small',
@@ -125,7 +130,8 @@ export const quantizationTableExperiment: Experiment<QuantizationTableSettings, 
   describe: ({ rows }) => describeRows(rows),
 };
 
-type Bits = Omit<QuantizationRow, 'method' | 'perplexity' | 'divergence'>;
+type Measures = Pick<QuantizationRow, 'perplexity' | 'divergence' | 'sameChoice' | 'seconds'>;
+type Bits = Omit<QuantizationRow, 'method' | keyof Measures>;
 
 /** Row after row; those that an interrupted run found are read again. */
 class Table {
@@ -164,15 +170,18 @@ class Table {
     return rows;
   }
 
-  async #measured(method: string, bits: Bits): Promise<Pick<QuantizationRow, 'perplexity' | 'divergence'>> {
+  async #measured(method: string, bits: Bits): Promise<Measures> {
+    const started = performance.now();
     const model = await this.#quantized(method, bits);
+    const seconds = (performance.now() - started) / 1000;
     this.#context.throwIfInterrupted();
     try {
       const { model: floats, validation } = this.#study;
       const text = new TokenDataset(validation.ids.subarray(0, this.#settings.evaluationTokens + 1), validation.vocabSize);
       const batches = sequentialBatches(text, { batchSize: 16, contextLength: model.config.contextLength });
       const perplexity = Math.exp(await evaluateLoss(model, batches));
-      return { perplexity, divergence: await evaluateLoss(new DistilledModel(model, floats), batches) };
+      const divergence = await evaluateLoss(new DistilledModel(model, floats), batches);
+      return { perplexity, divergence, sameChoice: await shareOfSameChoices(model, floats, batches), seconds };
     } finally {
       model.dispose();
     }
@@ -205,6 +214,22 @@ class Table {
   }
 }
 
+/** The share of tokens behind which both models find the same one most likely. */
+async function shareOfSameChoices(model: Transformer, other: Transformer, batches: Iterable<Batch>): Promise<number> {
+  let [same, all] = [0, 0];
+  for (const { inputs, batchSize, contextLength } of batches) {
+    const equal = tf.tidy(() => {
+      const tokens = tokensTensor(inputs, [batchSize, contextLength], model.config.vocabSize);
+      const [mine, theirs] = [model, other].map((one) => tf.argMax(one.forward(tokens), -1));
+      return tf.sum(tf.equal(mine!, theirs!));
+    });
+    same += (await equal.data())[0]!;
+    all += inputs.length;
+    equal.dispose();
+  }
+  return same / all;
+}
+
 async function readRows(path: string): Promise<QuantizationRow[]> {
   try {
     return JSON.parse(await readText(path)) as QuantizationRow[];
@@ -217,9 +242,9 @@ async function readRows(path: string): Promise<QuantizationRow[]> {
 function describeRows(rows: readonly QuantizationRow[]): string {
   const bits = (given: number | null): string => String(given ?? 'f32');
   return rows
-    .map(({ method, weights, activations, keyValues, perplexity, divergence }) => {
+    .map(({ method, weights, activations, keyValues, perplexity, divergence, sameChoice }) => {
       const setting = [weights, activations, keyValues].map(bits).join('-');
-      const found = `perplexity ${perplexity.toFixed(3)}  divergence ${divergence.toFixed(4)}`;
+      const found = `perplexity ${perplexity.toFixed(3)}  divergence ${divergence.toFixed(4)}  same choice ${(100 * sameChoice).toFixed(2)}%`;
       return `${method.padEnd(20)} ${setting.padEnd(12)} ${found}`;
     })
     .join('\n');

@@ -10,6 +10,7 @@ export * from './layer-norm/index.ts';
 export { linear, linearReference } from './linear/index.ts';
 export * from './mlp/index.ts';
 export * from './numerics/index.ts';
+export * from './paged-attention/index.ts';
 export * from './precision.ts';
 export * from './quantized-matmul/index.ts';
 export * from './residual/index.ts';

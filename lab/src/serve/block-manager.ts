@@ -1,7 +1,7 @@
 /**
  * @file Who may write where: the cache's blocks are shared out to requests like an operating system's pages to processes.
- * Each request has a table of blocks; a block may stand in several tables (a common beginning, or samples of one prompt), and is
- * copied before somebody writes into it who does not own it alone. Kwon et al. 2023 (PagedAttention), sections 4.2 to 4.4;
+ * Each request has a table of blocks; a block may stand in several tables (a common beginning, or samples of one prompt), and
+ * is copied before somebody writes into it who does not own it alone. Kwon et al. 2023 (PagedAttention), sections 4.2 to 4.4;
  * prefix caching after vLLM's design document.
  *
  * The manager knows no tensors: it says what to copy, and the tensors' owner does so.
@@ -47,7 +47,11 @@ export class BlockManager {
     this.blockSize = blockSize;
     this.prefixCaching = prefixCaching;
     this.#blocks = Array.from({ length: blocks }, (_, id) => ({
-      id, references: 0, cached: undefined, previous: undefined, next: undefined,
+      id,
+      references: 0,
+      cached: undefined,
+      previous: undefined,
+      next: undefined,
     }));
     for (const block of this.#blocks) this.#free.push(block);
   }
@@ -182,8 +186,14 @@ export class BlockManager {
     this.#free.check();
     const free = new Set(this.#free.ids());
     for (const { id, references, cached } of this.#blocks) {
-      invariant(references === counts[id], `BlockManager: block ${id} counts ${references} references, ${counts[id]} tables list it`);
-      invariant(free.has(id) === (references === 0), `BlockManager: block ${id} has ${references} references and is ${free.has(id) ? '' : 'not '}free`);
+      invariant(
+        references === counts[id],
+        `BlockManager: block ${id} counts ${references} references, ${counts[id]} tables list it`,
+      );
+      invariant(
+        free.has(id) === (references === 0),
+        `BlockManager: block ${id} has ${references} references and is ${free.has(id) ? '' : 'not '}free`,
+      );
       invariant(!cached || this.#byHash.get(cached.hash)?.id === id, `BlockManager: block ${id} cannot be found by its hash`);
     }
     for (const [hash, { id, cached }] of this.#byHash) {

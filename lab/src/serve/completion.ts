@@ -20,7 +20,10 @@ export interface CompletionResult {
   readonly record: RequestRecord;
 }
 
-/** Loop over it for the parts; await `result` for all of it. Both fail with the request's error, which concerns no other request. */
+/**
+ * Loop over it for the parts; await `result` for all of it. Both fail with the request's error, which concerns no other
+ * request.
+ */
 export class Completion implements AsyncIterable<CompletionPart> {
   readonly id: number;
   readonly result: Promise<CompletionResult>;

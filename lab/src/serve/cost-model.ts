@@ -24,11 +24,13 @@ export type CostModel = (work: PassWork) => number;
 
 export function workOf({ entries }: PassPlan, transfers: readonly Transfer[], blockSize: number): PassWork {
   let [rows, pairs, cacheTokens, swappedTokens] = [0, 0, 0, 0];
+  const longest = entries.reduce((most, { sequence, tokens }) => Math.max(most, sequence.computed + tokens), 0);
   for (const { sequence, tokens, padding = 0 } of entries) {
     const { computed } = sequence;
     rows += tokens + padding;
-    pairs += tokens * computed + (tokens * (tokens + 1)) / 2 + padding * (computed + tokens);
-    cacheTokens += computed + tokens;
+    // A padded row is as long as the longest.
+    pairs += tokens * computed + (tokens * (tokens + 1)) / 2 + padding * longest;
+    cacheTokens += padding > 0 ? longest : computed + tokens;
   }
   for (const transfer of transfers) if (transfer.kind === 'swap') swappedTokens += transfer.blocks.length * blockSize;
   return { rows, sequences: entries.length, pairs, cacheTokens, swappedTokens };
@@ -78,7 +80,10 @@ function leastSquares(rows: readonly (readonly number[])[]): number[] {
   const scale = Array.from({ length: size }, (_, i) => Math.sqrt(rows.reduce((sum, row) => sum + row[i]! ** 2, 0)) || 1);
   const sum = (f: (row: readonly number[]) => number): number => rows.reduce((total, row) => total + f(row), 0);
   const system = Array.from({ length: size }, (_, i) => [
-    ...Array.from({ length: size }, (_j, j) => sum((row) => (row[i]! / scale[i]!) * (row[j]! / scale[j]!)) + (i === j ? 1e-10 : 0)),
+    ...Array.from(
+      { length: size },
+      (_j, j) => sum((row) => (row[i]! / scale[i]!) * (row[j]! / scale[j]!)) + (i === j ? 1e-10 : 0),
+    ),
     sum((row) => row[i]! / scale[i]!),
   ]);
   for (let i = 0; i < size; i++) {

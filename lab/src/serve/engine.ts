@@ -58,7 +58,14 @@ export class Engine {
   #wake: (() => void) | undefined;
 
   constructor(executor: Executor, options: EngineOptions = {}) {
-    const { scheduler = new ChunkedScheduler(), tokenizer, log = false, check = false, prefixCaching = true, swapBlocks } = options;
+    const {
+      scheduler = new ChunkedScheduler(),
+      tokenizer,
+      log = false,
+      check = false,
+      prefixCaching = true,
+      swapBlocks,
+    } = options;
     const { blocks, blockSize } = executor;
     this.#executor = executor;
     this.#tokenizer = tokenizer;

@@ -48,14 +48,29 @@ export const modelProfiles = {
 export const gpuProfiles = {
   /** NVIDIA A100 80 GB SXM: 312 TFLOP/s (bfloat16), 2,039 GB/s, NVLink 600 GB/s both ways, PCIe 4. */
   '4 × A100': {
-    gpus: 4, flopsPerSecond: 312e12, bytesPerSecond: 2039e9, memoryBytes: 80e9, linkBytesPerSecond: 300e9, hostBytesPerSecond: 25e9,
+    gpus: 4,
+    flopsPerSecond: 312e12,
+    bytesPerSecond: 2039e9,
+    memoryBytes: 80e9,
+    linkBytesPerSecond: 300e9,
+    hostBytesPerSecond: 25e9,
   },
   '1 × A100': {
-    gpus: 1, flopsPerSecond: 312e12, bytesPerSecond: 2039e9, memoryBytes: 80e9, linkBytesPerSecond: 300e9, hostBytesPerSecond: 25e9,
+    gpus: 1,
+    flopsPerSecond: 312e12,
+    bytesPerSecond: 2039e9,
+    memoryBytes: 80e9,
+    linkBytesPerSecond: 300e9,
+    hostBytesPerSecond: 25e9,
   },
   /** NVIDIA H100 80 GB SXM: 989 TFLOP/s (bfloat16), 3,350 GB/s, NVLink 900 GB/s both ways, PCIe 5. */
   '4 × H100': {
-    gpus: 4, flopsPerSecond: 989e12, bytesPerSecond: 3350e9, memoryBytes: 80e9, linkBytesPerSecond: 450e9, hostBytesPerSecond: 50e9,
+    gpus: 4,
+    flopsPerSecond: 989e12,
+    bytesPerSecond: 3350e9,
+    memoryBytes: 80e9,
+    linkBytesPerSecond: 450e9,
+    hostBytesPerSecond: 50e9,
   },
 } as const satisfies Record<string, GpuProfile>;
 
@@ -73,7 +88,10 @@ export function cacheBytesPerToken({ layers, keyValueHeads, headSize, bytes }: M
 export function cacheBlocks(model: ModelProfile, gpu: GpuProfile, blockSize = 16, share = 0.9): number {
   const free = share * gpu.gpus * gpu.memoryBytes - model.parameters * model.bytes;
   const blocks = Math.floor(free / (cacheBytesPerToken(model) * blockSize));
-  invariant(blocks > 0, `cacheBlocks: ${(model.parameters * model.bytes) / 1e9} GB of weights leave no room on ${gpu.gpus} GPUs`);
+  invariant(
+    blocks > 0,
+    `cacheBlocks: ${(model.parameters * model.bytes) / 1e9} GB of weights leave no room on ${gpu.gpus} GPUs`,
+  );
   return blocks;
 }
 

@@ -1,12 +1,12 @@
 /**
- * @file A pass on the lab's own model: the rows of all requests go through the linear layers together, and through attention each
- * over its own blocks.
+ * @file A pass on the lab's own model: the rows of all requests go through the linear layers together, and through attention
+ * each over its own blocks.
  *
  * Shapes: N rows, D width, H heads, K key/value heads, S head size, V vocabulary.
  */
 import { tf, type Tensor2D, type Tensor3D } from '../backend/index.ts';
 import { invariant, LabError } from '../base/index.ts';
-import { mergeHeads, MultiHeadAttention, splitHeads } from '../attention/index.ts';
+import { MultiHeadAttention } from '../attention/index.ts';
 import { Block, type Transformer } from '../model/index.ts';
 import { residual } from '../ops/index.ts';
 import { BlockStore, type HostBlocks } from './block-store.ts';
@@ -80,7 +80,8 @@ export class ModelExecutor implements Executor {
     if (!logits) return [];
     try {
       const all = (await logits.data()) as Float32Array;
-      return Array.from({ length: logits.shape[0] }, (_, i) => all.slice(i * this.vocabSize, (i + 1) * this.vocabSize));
+      const last = tiles.flatMap((tile) => tile.last);
+      return last.flatMap(({ wanted }, i) => (wanted ? [all.slice(i * this.vocabSize, (i + 1) * this.vocabSize)] : []));
     } finally {
       logits.dispose();
     }
@@ -110,7 +111,7 @@ export class ModelExecutor implements Executor {
     }
   }
 
-  /** The logits of the rows that are wanted, [wanted, V]; undefined when there are none. */
+  /** The logits of the last rows, [rows, V]; undefined when there are none. */
   #forward(tiles: readonly RaggedTile[]): Tensor2D | undefined {
     const streams = tiles.map((tile): Stream => {
       const positions = raggedPositions(this.#model, tile);
@@ -127,28 +128,51 @@ export class ModelExecutor implements Executor {
     const module = block.attention;
     const queries = streams.map(({ tile, positions, x }) => {
       const normed = block.attentionNorm.forward(x);
-      const k = positions.rotate(splitHeads(module.key.forward(normed), module.keyValueHeads)); // [1, K, N, S]
-      const v = splitHeads(module.value.forward(normed), module.keyValueHeads);
+      const k = positions.rotate(inHeads(module.key.forward(normed), module.keyValueHeads)); // [N, K, S]
+      const v = inHeads(module.value.forward(normed), module.keyValueHeads);
       this.#store.write(layer, k, v, tile.slots);
-      return positions.rotate(splitHeads(module.query.forward(normed), module.heads)); // [1, H, N, S]
+      return positions.rotate(inHeads(module.query.forward(normed), module.heads)); // [N, H, S]
     });
-    const context = { module, layer, store: this.#store, position: this.#model.positionEmbedding, rowByRow: this.batchInvariant };
+    const context = {
+      module,
+      layer,
+      store: this.#store,
+      position: this.#model.positionEmbedding,
+      rowByRow: this.batchInvariant,
+    };
     for (const [i, stream] of streams.entries()) {
-      const attended = mergeHeads(raggedAttention(queries[i]!, stream.tile, context));
+      const attended = tf.reshape(raggedAttention(queries[i]!, stream.tile, context), [
+        1,
+        stream.tile.tokens.length,
+        -1,
+      ]) as Tensor3D;
       const middle = residual(stream.x, module.output.forward(attended));
       stream.x = residual(middle, block.mlp.forward(block.mlpNorm.forward(middle)));
     }
   }
 
-  #logits({ wanted, tokens }: RaggedTile, x: Tensor3D): Tensor2D[] {
-    if (wanted.length === 0) return [];
+  #logits({ last, tokens }: RaggedTile, x: Tensor3D): Tensor2D[] {
+    if (last.length === 0) return [];
     const model = this.#model;
     const rows = tf.reshape(x, [tokens.length, -1]) as Tensor2D;
-    const pick = (from: Tensor2D): Tensor2D => tf.gather(from, tf.tensor1d([...wanted], 'int32'));
+    const pick = (from: Tensor2D): Tensor2D =>
+      tf.gather(
+        from,
+        tf.tensor1d(
+          last.map(({ row }) => row),
+          'int32',
+        ),
+      );
     // Batch-invariant: the head, too, sees whole tiles.
     if (this.batchInvariant) return [pick(model.project(model.finalNorm.forward(rows)))];
-    return [model.project(model.finalNorm.forward(wanted.length === tokens.length ? rows : pick(rows)))];
+    return [model.project(model.finalNorm.forward(last.length === tokens.length ? rows : pick(rows)))];
   }
+}
+
+/** [1, N, heads · S] → [N, heads, S]: the same numbers in the same order. */
+function inHeads(x: Tensor3D, heads: number): Tensor3D {
+  const [, rows, width] = x.shape;
+  return tf.reshape(x, [rows, heads, width / heads]);
 }
 
 function ordinaryBlocks(model: Transformer): Block[] {

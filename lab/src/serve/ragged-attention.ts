@@ -4,9 +4,10 @@
  *
  * Shapes: H heads, K key/value heads, N rows, S head size, U keys.
  */
-import { tf, type Tensor4D } from '../backend/index.ts';
-import type { AttentionOptions, KeysAndValues, MultiHeadAttention } from '../attention/index.ts';
+import { tf, type Tensor3D, type Tensor4D } from '../backend/index.ts';
+import { attention, type AttentionOptions, type KeysAndValues, type MultiHeadAttention } from '../attention/index.ts';
 import type { Position } from '../model/index.ts';
+import { hasFusedPagedAttention, pagedAttention, type PagedRow } from '../ops/index.ts';
 import type { BlockStore } from './block-store.ts';
 import type { RaggedTile, Segment } from './ragged-batch.ts';
 
@@ -19,29 +20,83 @@ export interface RaggedAttentionContext {
   readonly rowByRow: boolean;
 }
 
+/** A request with more rows than this has its blocks gathered, which then serve all its rows. */
+const FEW_ROWS = 4;
+
 /**
- * @param q [1, H, N, S], turned by their positions
- * @returns [1, H, N, S]; rows that belong to nobody get zeros
+ * @param q [N, H, S], turned by their positions
+ * @returns [N, H, S]; rows that belong to nobody get zeros
  */
-export function raggedAttention(q: Tensor4D, { segments }: RaggedTile, context: RaggedAttentionContext): Tensor4D {
-  const [, heads, rows, size] = q.shape;
+export function raggedAttention(q: Tensor3D, tile: RaggedTile, context: RaggedAttentionContext): Tensor3D {
+  const paged = isPaged(context);
+  const isGathered = ({ rows }: Segment): boolean => !paged || (rows > FEW_ROWS && !context.rowByRow);
+  const gathered = tile.segments.filter(isGathered);
   return tf.tidy(() => {
-    const parts = segments.flatMap((segment) => attendSegment(q, segment, context));
-    const last = segments.at(-1)!;
-    const idle = rows - (last.from + last.rows);
-    if (idle > 0) parts.push(tf.zeros<tf.Rank.R4>([1, heads, idle, size]));
-    return parts.length === 1 ? parts[0]! : tf.concat(parts, 2);
+    const others = attendBlocks(
+      q,
+      tile,
+      tile.segments.filter((segment) => !isGathered(segment)),
+      context,
+    );
+    const parts: Tensor3D[] = [];
+    let at = 0;
+    const othersUntil = (end: number): void => {
+      if (end > at) parts.push(rowsOf(others, at, end - at));
+      at = end;
+    };
+    for (const segment of gathered) {
+      othersUntil(segment.from);
+      parts.push(...attendSegment(q, segment, context));
+      at += segment.rows;
+    }
+    othersUntil(q.shape[0]);
+    return parts.length === 1 ? parts[0]! : tf.concat(parts);
   });
 }
 
+/** Whether attention is of the kind that goes over blocks where they lie. */
+function isPaged({ module, position, store }: RaggedAttentionContext): boolean {
+  const { heads, keyValueHeads, headSize, slidingWindow, softCap, compute } = module;
+  const plain =
+    compute === attention && slidingWindow === undefined && softCap === undefined && !position.bias && !position.slopes;
+  return plain && hasFusedPagedAttention(heads, keyValueHeads, headSize, store.options.blockSize);
+}
+
+/** The rows of these segments over their blocks, all at once; zeros for the other rows. */
+function attendBlocks(
+  q: Tensor3D,
+  tile: RaggedTile,
+  segments: readonly Segment[],
+  { store, layer }: RaggedAttentionContext,
+): Tensor3D {
+  if (segments.length === 0) return tf.zerosLike(q);
+  const rows = pagedRows.get(tile) ?? rowsOfSegments(q.shape[0], segments);
+  pagedRows.set(tile, rows);
+  return pagedAttention(q, store.pools(layer), rows, { blockSize: store.options.blockSize });
+}
+
+/** The same in every layer. */
+const pagedRows = new WeakMap<RaggedTile, readonly PagedRow[]>();
+
+function rowsOfSegments(count: number, segments: readonly Segment[]): PagedRow[] {
+  const rows = Array.from({ length: count }, (): PagedRow => ({ keys: 0, table: [] }));
+  for (const { from, rows: ofSegment, start, table } of segments) {
+    for (let i = 0; i < ofSegment; i++) rows[from + i] = { keys: start + i + 1, table };
+  }
+  return rows;
+}
+
 /** One request's rows: its blocks are gathered and go through the model's own attention. */
-function attendSegment(q: Tensor4D, segment: Segment, context: RaggedAttentionContext): Tensor4D[] {
+function attendSegment(q: Tensor3D, segment: Segment, context: RaggedAttentionContext): Tensor3D[] {
   const { from, rows, start, table } = segment;
   const { store, layer, rowByRow } = context;
   const used = table.slice(0, Math.ceil((start + rows) / store.options.blockSize));
-  const gathered = store.gather(layer, used);
-  if (!rowByRow) return [attend(rowsOf(q, from, rows), gathered, start + rows, context)];
-  return Array.from({ length: rows }, (_, i) => attend(rowsOf(q, from + i, 1), gathered, start + i + 1, context));
+  const kept = store.gather(layer, used);
+  const attendRows = (first: number, count: number): Tensor3D => {
+    const answers = attend(byHeads(rowsOf(q, from + first, count)), kept, start + first + count, context);
+    return tf.reshape(tf.transpose(answers, [0, 2, 1, 3]), [count, q.shape[1], q.shape[2]]);
+  };
+  return rowByRow ? Array.from({ length: rows }, (_, i) => attendRows(i, 1)) : [attendRows(0, rows)];
 }
 
 /** @param keys how many of the gathered ones count */
@@ -60,8 +115,14 @@ function attend(q: Tensor4D, { k, v }: KeysAndValues, keys: number, { module, po
   return compute(q, k, v, options);
 }
 
-/** Some rows of [1, H, N, S]. */
-function rowsOf(x: Tensor4D, from: number, rows: number): Tensor4D {
-  const [, heads, all, size] = x.shape;
-  return rows === all ? x : tf.slice(x, [0, 0, from, 0], [1, heads, rows, size]);
+/** Some rows of [N, H, S]. */
+function rowsOf(x: Tensor3D, from: number, rows: number): Tensor3D {
+  const [all, heads, size] = x.shape;
+  return rows === all ? x : tf.slice(x, [from, 0, 0], [rows, heads, size]);
+}
+
+/** [N, H, S] → [1, H, N, S] */
+export function byHeads(x: Tensor3D): Tensor4D {
+  const [rows, heads, size] = x.shape;
+  return tf.reshape(tf.transpose(x, [1, 0, 2]), [1, heads, rows, size]);
 }

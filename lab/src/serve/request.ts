@@ -60,8 +60,8 @@ export function checkRequest(prompt: ArrayLike<number>, options: RequestOptions,
   if (!(Number.isInteger(maxTokens) && maxTokens >= 1)) throw new LabError(`maxTokens must be 1, 2, …, got ${maxTokens}.`);
   if (maxTokens > room) {
     throw new LabError(
-      `${prompt.length} tokens of the prompt and ${maxTokens} of the answer do not fit: the context is ${contextLength} tokens, ` +
-        `the cache has room for ${cacheTokens}; ask for at most ${room}.`,
+      `${prompt.length} tokens of the prompt and ${maxTokens} of the answer do not fit: the context is ` +
+        `${contextLength} tokens, the cache has room for ${cacheTokens}; ask for at most ${room}.`,
     );
   }
   return maxTokens;

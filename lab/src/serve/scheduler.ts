@@ -21,8 +21,8 @@ export interface PassPlan {
 }
 
 /**
- * A policy. In `step` it moves sequences with the state's methods (`admit`, `extend`, `preempt`, `swapOut`, `swapIn`, `giveBack`),
- * each of which says whether there was room, and then names what is to be computed.
+ * A policy. In `step` it moves sequences with the state's methods (`admit`, `extend`, `preempt`, `swapOut`, `swapIn`,
+ * `giveBack`), each of which says whether there was room, and then names what is to be computed.
  */
 export interface Scheduler {
   readonly name: string;

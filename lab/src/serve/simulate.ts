@@ -1,6 +1,6 @@
 /**
- * @file A server without a model: the schedulers decide, a cost model tells the time. Thousands of requests in seconds, the same
- * numbers on every machine.
+ * @file A server without a model: the schedulers decide, a cost model tells the time. Thousands of requests in seconds, the
+ * same numbers on every machine.
  */
 import { invariant } from '../base/index.ts';
 import { workOf, type CostModel } from './cost-model.ts';
@@ -42,7 +42,10 @@ export interface Simulation {
 /** Tokens have no meaning here. */
 const SOME_TOKEN = 0;
 
-/** @throws RangeError for a request that cannot fit, a plan that cannot be carried out, or a scheduler that does nothing for ever. */
+/**
+ * @throws RangeError for a request that cannot fit, a plan that cannot be carried out, or a scheduler that does nothing for
+ * ever.
+ */
 export function simulate(workload: readonly WorkloadRequest[], options: SimulationOptions): Simulation {
   return new Simulator(workload, options).run();
 }
@@ -72,7 +75,7 @@ class Simulator {
   run(): Simulation {
     const { scheduler } = this.#options;
     const state = this.#state;
-    for (let idle = 0; this.#records.length < this.#workload.length; ) {
+    for (let idle = 0; this.#records.length < this.#workload.length;) {
       this.#arrivals();
       const plan = scheduler.step(state);
       if (plan.entries.length > 0) {
@@ -83,7 +86,10 @@ class Simulator {
       const next = this.#nextArrival();
       const wakeAt = Math.min(next ?? Infinity, plan.wakeAt ?? Infinity);
       // Giving back a whole batch is a step without a pass; a second one without anybody coming is none.
-      invariant(wakeAt < Infinity || idle++ < 2, () => `simulate: '${scheduler.name}' does nothing, but ${state.waiting.length} requests wait`);
+      invariant(
+        wakeAt < Infinity || idle++ < 2,
+        () => `simulate: '${scheduler.name}' does nothing, but ${state.waiting.length} requests wait`,
+      );
       if (wakeAt < Infinity) state.now = Math.max(state.now, wakeAt);
     }
     const { seconds, blocks, tokens, room } = this.#busy;

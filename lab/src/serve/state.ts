@@ -1,6 +1,6 @@
 /**
- * @file Where every request stands: waiting, running or swapped out, each with its blocks. A scheduler moves them; the state sees
- * to it that nothing is moved that does not fit, and that a plan can be carried out.
+ * @file Where every request stands: waiting, running or swapped out, each with its blocks. A scheduler moves them; the state
+ * sees to it that nothing is moved that does not fit, and that a plan can be carried out.
  */
 import { invariant } from '../base/index.ts';
 import { BlockManager, type BlockTable, type BlockCopy, type BlockManagerOptions } from './block-manager.ts';
@@ -54,7 +54,10 @@ export class ServingState {
 
   /** @throws RangeError when it could never run, even alone. */
   add(sequence: Sequence): void {
-    invariant(sequence.length > 0 && sequence.maxTokens > 0, `ServingState: request ${sequence.id} has no prompt, or wants no token`);
+    invariant(
+      sequence.length > 0 && sequence.maxTokens > 0,
+      `ServingState: request ${sequence.id} has no prompt, or wants no token`,
+    );
     const needed = this.manager.blocksFor(sequence.mostComputed);
     invariant(
       needed <= this.manager.blocks,
@@ -181,7 +184,11 @@ export class ServingState {
   /** @throws RangeError when a block is leaked or shared wrongly, or a sequence stands in the wrong queue. */
   check(): void {
     const tables: BlockTable[] = [];
-    for (const [status, queue] of [['waiting', this.waiting], ['running', this.running], ['swapped', this.swapped]] as const) {
+    for (const [status, queue] of [
+      ['waiting', this.waiting],
+      ['running', this.running],
+      ['swapped', this.swapped],
+    ] as const) {
       for (const sequence of queue) {
         const { id, table, computed, length } = sequence;
         invariant(sequence.status === status, `Request ${id} is ${sequence.status} but stands among the ${status}.`);

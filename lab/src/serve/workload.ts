@@ -8,13 +8,24 @@ export type Lengths = (random: Random) => number;
 
 /** Ways to draw lengths. */
 export const lengths = {
-  fixed: (tokens: number): Lengths => () => tokens,
+  fixed:
+    (tokens: number): Lengths =>
+    () =>
+      tokens,
   /** FastGen's: normal around the mean, `deviation` as a share of it (default 0.3). */
-  normal: (mean: number, deviation = 0.3): Lengths => (random) => Math.max(1, Math.round(mean * (1 + deviation * random.normal()))),
-  uniform: (least: number, most: number): Lengths => (random) => least + random.integer(most - least + 1),
+  normal:
+    (mean: number, deviation = 0.3): Lengths =>
+    (random) =>
+      Math.max(1, Math.round(mean * (1 + deviation * random.normal()))),
+  uniform:
+    (least: number, most: number): Lengths =>
+    (random) =>
+      least + random.integer(most - least + 1),
   /** Many short ones and a few long ones, cut at `most`. */
-  exponential: (mean: number, most = Infinity): Lengths => (random) =>
-    Math.max(1, Math.min(most, Math.ceil(-mean * Math.log(1 - random.uniform())))),
+  exponential:
+    (mean: number, most = Infinity): Lengths =>
+    (random) =>
+      Math.max(1, Math.min(most, Math.ceil(-mean * Math.log(1 - random.uniform())))),
 } as const;
 
 export interface WorkloadOptions {

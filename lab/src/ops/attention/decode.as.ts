@@ -48,7 +48,7 @@ function multiplyFour(q0: usize, q1: usize, k0: usize, k1: usize, k2: usize, k3:
 }
 
 /** Products of all rows with keys [from, to) of this split; the last four keys may be some of them twice. */
-function multiplyKeys(q: usize, keys: usize, rows: i32, S: i32, from: i32, to: i32): void {
+export function multiplyKeys(q: usize, keys: usize, rows: i32, S: i32, from: i32, to: i32): void {
   for (let u = from & ~3; u < to; u += 4) {
     const k0 = element(keys, u * S), k1 = element(keys, min(u + 1, to - 1) * S);
     const k2 = element(keys, min(u + 2, to - 1) * S), k3 = element(keys, min(u + 3, to - 1) * S);
@@ -91,7 +91,7 @@ function addValues(p0: usize, p1: usize, values: usize, count: i32, S: i32, o0: 
 }
 
 /** Sums of all rows, `gap` elements apart, over the values of keys [from, to). */
-function sumValues(values: usize, rows: i32, S: i32, from: i32, to: i32, o: usize, gap: i32): void {
+export function sumValues(values: usize, rows: i32, S: i32, from: i32, to: i32, o: usize, gap: i32): void {
   for (let u = from; u < to; u += KEYS_IN_STEP) {
     const count = min(KEYS_IN_STEP, to - u), first = element(values, u * S), weights = element(scores(), u);
     for (let row: i32 = 0; row < rows; row += 2) {

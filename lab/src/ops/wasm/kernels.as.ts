@@ -15,6 +15,7 @@ import { finish } from '../matmul/finish.as';
 import { addParts, multiply, usePackingSpace, packingSpace } from '../matmul/gemm.as';
 import { multiplyRows } from '../matmul/vector.as';
 import { normalize, normalizeGradient } from '../norm/rows.as';
+import { attendPaged, scatterRows } from '../paged-attention/paged.as';
 import { multiplyAddRepeatedly, readRepeatedly } from '../probe/loops.as';
 import { multiplyQuantized } from '../quantized-matmul/blocks.as';
 import { dequantize } from '../quantized-matmul/decode.as';
@@ -23,6 +24,7 @@ import { turn } from '../rotary/turn.as';
 import { binary, unary } from './elementwise.as';
 import { addSegments, gatherRows, rearrange } from './layout.as';
 import {
+  ATTEND_PAGED, SCATTER_ROWS,
   ACTIVATE, ADAMW, ADD_PARTS, ADD_SEGMENTS, APPEND, ATTEND, ATTEND_BIAS_GRADIENT, ATTEND_FEW, ATTEND_GRADIENT, BINARY,
   CROSS_ENTROPY, CROSS_ENTROPY_GRADIENT, DEQUANTIZE, FINISH, GATHER_ROWS, JOIN_PARTS, MULTIPLY, MULTIPLY_ADD_REPEATEDLY,
   MULTIPLY_QUANTIZED, MULTIPLY_QUANTIZED_ROWS, MULTIPLY_ROWS, NORMALIZE, NORMALIZE_GRADIENT, PREPARE_QUANTIZED,
@@ -80,6 +82,8 @@ export function run(operation: i32, chunk: i32): void {
     case REARRANGE: rearrange(chunk); break;
     case GATHER_ROWS: gatherRows(chunk); break;
     case ADD_SEGMENTS: addSegments(chunk); break;
+    case ATTEND_PAGED: attendPaged(chunk); break;
+    case SCATTER_ROWS: scatterRows(chunk); break;
     case READ_REPEATEDLY: readRepeatedly(chunk); break;
     case MULTIPLY_ADD_REPEATEDLY: multiplyAddRepeatedly(chunk); break;
   }

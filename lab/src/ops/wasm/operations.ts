@@ -34,6 +34,8 @@ export const ATTEND_FEW = 31;
 export const JOIN_PARTS = 32;
 export const READ_REPEATEDLY = 35;
 export const MULTIPLY_ADD_REPEATEDLY = 36;
+export const ATTEND_PAGED = 60;
+export const SCATTER_ROWS = 61;
 
 /** What becomes of a matrix product once its sums are complete. */
 export const AS_IT_IS = 0;

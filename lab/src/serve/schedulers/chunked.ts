@@ -1,7 +1,7 @@
 /**
  * @file No phases: a pass has a budget of tokens, and every request gets what is left of its tokens, as far as the budget goes;
- * those that run first, then those that wait. Long prompts are cut where the budget ends. vLLM 1.x, `v1/core/sched/scheduler.py`;
- * Agrawal et al. 2024 (Sarathi-Serve).
+ * those that run first, then those that wait. Long prompts are cut where the budget ends. vLLM 1.x,
+ * `v1/core/sched/scheduler.py`; Agrawal et al. 2024 (Sarathi-Serve).
  */
 import { invariant } from '../../base/index.ts';
 import { IDLE, preemptBy, type PassPlan, type PlanEntry, type PreemptionMode, type Scheduler } from '../scheduler.ts';

@@ -24,7 +24,12 @@ export class PrefillFirstScheduler implements Scheduler {
   readonly preemption: PreemptionMode;
   readonly watermark: number;
 
-  constructor({ tokenBudget = 4096, maxSequences = 256, preemption = 'recompute', watermark = 0.01 }: PrefillFirstOptions = {}) {
+  constructor({
+    tokenBudget = 4096,
+    maxSequences = 256,
+    preemption = 'recompute',
+    watermark = 0.01,
+  }: PrefillFirstOptions = {}) {
     invariant(tokenBudget > 0 && maxSequences > 0, 'PrefillFirstScheduler: tokenBudget and maxSequences must be positive');
     this.tokenBudget = tokenBudget;
     this.maxSequences = maxSequences;
