@@ -12,6 +12,7 @@ export {
 } from './hugging-face-tokenizer.ts';
 export type { AddedToken } from './added-tokens.ts';
 export { loadTokenizer } from './load-tokenizer.ts';
+export { loadPEFT, type LoadPEFTOptions } from './peft-load.ts';
 export { readConfig, type PretrainedFormat } from './read-config.ts';
 export { savePretrained, type SavePretrainedOptions } from './save.ts';
 export { writeTokenizer } from './write-tokenizer.ts';

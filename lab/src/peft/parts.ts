@@ -1,0 +1,7 @@
+/** @file What an adaptation is put together from: for those who read or write one in a file. */
+export { exchange, type Change } from './changes.ts';
+export { IA3Linear } from './ia3.ts';
+export { DoRALinear, LoRAEmbedding, LoRALinear, loraScale } from './lora.ts';
+export type { Plan } from './methods.ts';
+export { placesOf, type Place } from './targets.ts';
+export { floatWeight, isLinearLayer } from './wrapper.ts';

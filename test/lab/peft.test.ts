@@ -1,0 +1,235 @@
+/** @file Adapting a model: what is trained, what stays, merging, switching, and bad input. */
+import { AdamW, adapt, lossAndGradients, quantizeModel, startBackend, tf, type AdaptationOptions, type Transformer } from 'lab';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { expectNear, onEveryBackend } from './core-fixture.ts';
+import { batch, floats, gpt, llama, stir, tokens } from './peft-fixture.ts';
+
+/** Every method with the numbers that it trains, by formula, in the GPT of the fixture: width 12, 2 layers, 19 tokens. */
+const D = 12;
+const L = 2;
+const methods: readonly (readonly [name: string, options: AdaptationOptions, count: number, merges: boolean])[] = [
+  ['LoRA', { method: 'lora', rank: 3, alpha: 5 }, 2 * L * 3 * (D + D), true],
+  ['LoRA on the MLP', { method: 'lora', rank: 2, targets: ['blocks.*.mlp.*'] }, 2 * L * 2 * (D + 4 * D), true],
+  ['DoRA', { method: 'dora', rank: 3, targets: ['key', 'down'] }, L * (3 * (D + D) + D + 3 * (4 * D + D) + D), true],
+  ['(IA)³', { method: 'ia3' }, L * (D + D + 4 * D), true],
+];
+
+const adaptable = (model: Transformer, options: AdaptationOptions) => {
+  const adapted = adapt(model, options);
+  stir(adapted.get().parameters);
+  return adapted;
+};
+
+onEveryBackend(() => {
+  it.each(methods)('%s: begins as the model was, trains what the formula says, and takes nothing else along', async (_, options, count) => {
+    const model = gpt();
+    const total = model.parameterCount();
+    const ids = tokens();
+    const before = model.forward(ids);
+    const adapted = adapt(model, options);
+    if (options.method !== 'prompt' && options.method !== 'prefix' && options.method !== 'hybrid') {
+      await expectNear(model.forward(ids), before, 1e-5);
+    }
+    expect(adapted.report().trainable).toBe(count);
+    expect(adapted.report().share).toBeCloseTo(count / adapted.report().total, 12);
+    expect(model.parameterCount({ trainable: true })).toBe(count);
+    adapted.remove();
+    expect(model.parameterCount({ trainable: true })).toBe(total);
+    model.dispose();
+  });
+
+  it.each(methods)('%s: disabled, the model computes what it did, to the bit; enabled, what it did then', async (_, options) => {
+    const model = gpt();
+    const ids = tokens();
+    const before = await floats(model.forward(ids));
+    const adapted = adaptable(model, options);
+    const changed = await floats(model.forward(ids));
+    expect(changed).not.toEqual(before);
+    adapted.disable();
+    expect(await floats(model.forward(ids))).toEqual(before);
+    adapted.enable();
+    expect(await floats(model.forward(ids))).toEqual(changed);
+    adapted.remove();
+    expect(await floats(model.forward(ids))).toEqual(before);
+    model.dispose();
+  });
+
+  it.each(methods.filter(([, , , merges]) => merges))('%s: merged, the same logits; unmerged, to the bit', async (_, options) => {
+    for (const make of [gpt, llama]) {
+      const model = make();
+      const ids = tokens();
+      const adapted = adaptable(model, options);
+      const changed = model.forward(ids);
+      adapted.merge();
+      expect(adapted.isMerged).toBe(true);
+      await expectNear(model.forward(ids), changed, 1e-5);
+      adapted.unmerge();
+      expect(await floats(model.forward(ids))).toEqual(await floats(changed));
+      model.dispose();
+    }
+  });
+
+  it.each(methods)('%s: learns, and changes no weight of the model', async (_, options) => {
+    const model = gpt();
+    const weights = [...model.namedParameters()].map(([, variable]) => [variable, tf.mul(variable, 1)] as const);
+    const adapted = adapt(model, options);
+    const optimizer = new AdamW(model.namedParameters(), { weightDecay: 0 });
+    const step = async (): Promise<number> => {
+      const loss = tf.tidy(() => {
+        const found = lossAndGradients(model, [batch()]);
+        expect(new Set(found.gradients.keys())).toEqual(new Set(adapted.get().parameters.keys()));
+        optimizer.step(found.gradients, 0.05);
+        return found.loss;
+      });
+      return (await loss.data())[0]!;
+    };
+    const first = await step();
+    for (let i = 0; i < 6; i++) await step();
+    expect(await step()).toBeLessThan(first - 0.02);
+    const moments = [...optimizer.state()].filter(([name]) => name.endsWith('.firstMoment'));
+    expect(moments.reduce((sum, [, { size }]) => sum + size, 0)).toBe(adapted.report().trainable);
+    adapted.disable();
+    for (const [variable, before] of weights) expect(await floats(variable)).toEqual(await floats(before));
+    optimizer.dispose();
+  });
+});
+
+describe('one model, several adaptations', () => {
+  beforeAll(() => startBackend({ backend: 'wasm', threads: 1 }));
+
+  it('switches, and each says what it said alone', async () => {
+    const ids = tokens();
+    const alone: Float32Array[] = [];
+    const model = gpt();
+    const names = methods.map(([name]) => name);
+    for (const [name, options] of methods) {
+      const adapted = adapt(model, { ...options, name });
+      stir(adapted.get().parameters);
+      alone.push(await floats(model.forward(ids)));
+    }
+    const adapted = adapt(model, { method: 'lora', name: 'last' });
+    expect(adapted.names).toEqual([...names, 'last']);
+    for (const [i, name] of names.entries()) {
+      adapted.switch(name);
+      expect(adapted.active).toBe(name);
+      expect(model.parameterCount({ trainable: true })).toBe(methods[i]![2]);
+      expect(await floats(model.forward(ids))).toEqual(alone[i]);
+    }
+    adapted.switch(names[0]!);
+    adapted.merge();
+    adapted.switch(names[1]!);
+    expect(await floats(model.forward(ids))).toEqual(alone[1]);
+  });
+
+  it('frees what it made', () => {
+    const model = gpt();
+    model.freeze('finalNorm');
+    const trained = model.parameterCount({ trainable: true });
+    const before = tf.memory().numTensors;
+    for (const [name, options, , merges] of methods) {
+      const adapted = adapt(model, options);
+      if (merges) {
+        adapted.merge();
+        adapted.unmerge();
+      }
+      adapted.remove();
+      expect(tf.memory().numTensors, name).toBe(before);
+      expect(model.parameterCount({ trainable: true }), name).toBe(trained);
+    }
+  });
+
+  it('merges for good into an ordinary model', async () => {
+    for (const [name, options] of methods.filter(([, , , merges]) => merges)) {
+      const model = gpt();
+      const before = tf.memory().numTensors;
+      const paths = [...model.namedParameters().keys()];
+      const ids = tokens();
+      const adapted = adaptable(model, options);
+      const changed = model.forward(ids);
+      adapted.mergeForGood();
+      const merged = model.forward(ids);
+      await expectNear(merged, changed, 1e-5, name);
+      expect([...model.namedParameters().keys()]).toEqual(paths);
+      tf.dispose([ids, changed, merged]);
+      expect(tf.memory().numTensors, name).toBe(before);
+      expect(adapt(model, options).isMerged).toBe(false);
+    }
+  });
+
+  it('drops out in training alone, and the same for the same seed', async () => {
+    const make = (): Transformer => {
+      const model = gpt();
+      adaptable(model, { method: 'lora', dropout: 0.5, seed: 3 });
+      return model;
+    };
+    const [a, b] = [make(), make()];
+    const ids = tokens();
+    const still = await floats(a.forward(ids));
+    expect(await floats(b.forward(ids))).toEqual(still);
+    const dropped = await floats(a.train().forward(ids));
+    expect(dropped).not.toEqual(still);
+    expect(await floats(b.train().forward(ids))).toEqual(dropped);
+  });
+
+  it('adapts the token embedding, and leaves a tied head as it is', async () => {
+    for (const tiedHead of [true, false]) {
+      const model = gpt({ tiedHead });
+      const ids = tokens();
+      const adapted = adaptable(model, { method: 'lora', rank: 2, targets: ['tokenEmbedding'] });
+      expect(adapted.report().trainable).toBe(2 * (19 + D));
+      const changed = model.forward(ids);
+      if (tiedHead) expect(() => adapted.merge()).toThrow(/head is tied/);
+      else {
+        adapted.merge();
+        await expectNear(model.forward(ids), changed, 1e-5);
+      }
+    }
+  });
+});
+
+describe('bad input', () => {
+  beforeAll(() => startBackend({ backend: 'wasm', threads: 1 }));
+
+  it.each<[string, AdaptationOptions, RegExp]>([
+    ['a target that is nowhere', { method: 'lora', targets: ['qury'] }, /no module fits the target 'qury'. Near it: 'query'/],
+    ['a target of the wrong kind', { method: 'lora', targets: ['mlp'] }, /names MLP at 'blocks.0.mlp', but takes linear layers/],
+    ['no targets', { method: 'lora', targets: [] }, /no targets/],
+    ['a rank larger than the layer', { method: 'lora', rank: 13 }, /rank 13 .*'blocks.0.attention.query' \[12, 12\].* at most 12/],
+    ['half a rank', { method: 'lora', rank: 1.5 }, /rank must be a positive integer, got 1.5/],
+    ['no alpha', { method: 'lora', alpha: Number.NaN }, /alpha must be a number above 0/],
+    ['all dropped', { method: 'lora', dropout: 1 }, /dropout must be at least 0 and below 1/],
+    ['no such method', { method: 'lara' as 'lora' }, /no method 'lara'. Methods: .*lora/],
+  ])('%s', async (_, options, message) => {
+    const model = gpt();
+    const ids = tokens();
+    const before = await floats(model.forward(ids));
+    const count = tf.memory().numTensors;
+    expect(() => adapt(model, options)).toThrow(message);
+    expect(tf.memory().numTensors).toBe(count);
+    expect(model.parameterCount({ trainable: false })).toBe(0);
+    expect(await floats(model.forward(ids))).toEqual(before);
+  });
+
+  it('merging twice, unmerging nothing, names that are taken or unknown', () => {
+    const adapted = adapt(gpt(), { method: 'lora' });
+    expect(() => adapted.unmerge()).toThrow(/nothing to unmerge/);
+    adapted.merge();
+    expect(() => adapted.merge()).toThrow(/merged already/);
+    expect(() => adapt(adapted.model, { method: 'ia3' })).toThrow(/'default' already/);
+    expect(() => adapted.switch('other')).toThrow(/no adaptation 'other'. There are: 'default'/);
+    adapted.disable();
+    expect(() => adapted.merge()).toThrow(/disabled/);
+  });
+
+  it('merging into quantized weights is refused, and makes floats when asked to', async () => {
+    const model = gpt({ width: 32, heads: 2 });
+    await quantizeModel(model, { method: 'nf4', groupSize: 16, quiet: true });
+    const adapted = adaptable(model, { method: 'lora', rank: 2 });
+    const ids = tokens();
+    const changed = model.forward(ids);
+    expect(() => adapted.merge()).toThrow(/NF4Linear are quantized.*dequantize/);
+    expect(await floats(model.forward(ids))).toEqual(await floats(changed));
+    adapted.merge({ dequantize: true });
+    await expectNear(model.forward(ids), changed, 1e-5);
+  });
+});
