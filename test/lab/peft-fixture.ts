@@ -1,7 +1,17 @@
 /** @file What the PEFT library computed with its adapters (test/oracle/peft_adapters.py), and models to adapt. */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { loadPretrained, Random, tf, Transformer, type Batch, type Tensor, type Tensor2D, type TransformerConfig, type Variable } from 'lab';
+import {
+  loadPretrained,
+  Random,
+  tf,
+  Transformer,
+  type Batch,
+  type Tensor,
+  type Tensor2D,
+  type TransformerConfig,
+  type Variable,
+} from 'lab';
 import type { FixtureTensor } from './core-fixture.ts';
 import { fixturePath } from './interop-fixture.ts';
 
@@ -27,16 +37,17 @@ export async function baseOf(name: string): Promise<Transformer> {
 
 export const sizes = { vocabSize: 19, contextLength: 24, layers: 2, width: 12, heads: 3 } satisfies TransformerConfig;
 
-export const gpt = (more: Partial<TransformerConfig> = {}): Transformer => new Transformer({ ...sizes, seed: 5, initializerStd: 0.2, ...more }).eval();
+export const gpt = (more: Partial<TransformerConfig> = {}): Transformer =>
+  new Transformer({ ...sizes, seed: 5, initializerStd: 0.2, ...more }).eval();
 
 export const llama = (more: Partial<TransformerConfig> = {}): Transformer =>
   gpt({ norm: 'rms', position: 'rotary', mlp: 'swiglu', bias: false, tiedHead: false, keyValueHeads: 1, ...more });
 
-export function tokens(batch = 2, length = 7, seed = 1): Tensor2D {
+export function tokens(rows = 2, length = 7, seed = 1): Tensor2D {
   const random = new Random(seed);
   return tf.tensor2d(
-    Int32Array.from({ length: batch * length }, () => random.integer(sizes.vocabSize)),
-    [batch, length],
+    Int32Array.from({ length: rows * length }, () => random.integer(sizes.vocabSize)),
+    [rows, length],
     'int32',
   );
 }

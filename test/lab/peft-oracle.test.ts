@@ -5,7 +5,7 @@ import { expectNear, onEveryBackend, tensorOf } from './core-fixture.ts';
 import { baseOf, peftFixture, peftPath, type PEFTFixture } from './peft-fixture.ts';
 
 const layered = ['lora-gpt2', 'lora-llama', 'rslora-llama', 'dora-gpt2', 'dora-llama', 'ia3-gpt2', 'ia3-llama'] as const;
-const prompts: readonly string[] = [];
+const prompts = ['prompt-gpt2', 'prompt-llama', 'prefix-gpt2', 'prefix-llama'] as const;
 const merging = layered.filter((name) => name !== 'rslora-llama');
 
 async function load(name: string): Promise<{ adapted: Adapted; fixture: PEFTFixture }> {
@@ -17,14 +17,27 @@ async function load(name: string): Promise<{ adapted: Adapted; fixture: PEFTFixt
 function oursOf(name: string): { path: RegExp; part: string } {
   const part = /(lora_A|lora_embedding_A|lora_embedding_B|lora_B|lora_magnitude_vector|ia3_l)/.exec(name)![1]!;
   const names: Record<string, string> = {
-    c_attn: 'attention.(query|key|value)', 'attn.c_proj': 'attention.output', c_fc: 'mlp.up', 'mlp.c_proj': 'mlp.down',
-    q_proj: 'attention.query', k_proj: 'attention.key', v_proj: 'attention.value', o_proj: 'attention.output',
-    gate_proj: 'mlp.gate', up_proj: 'mlp.up', down_proj: 'mlp.down',
+    c_attn: 'attention.(query|key|value)',
+    'attn.c_proj': 'attention.output',
+    c_fc: 'mlp.up',
+    'mlp.c_proj': 'mlp.down',
+    q_proj: 'attention.query',
+    k_proj: 'attention.key',
+    v_proj: 'attention.value',
+    o_proj: 'attention.output',
+    gate_proj: 'mlp.gate',
+    up_proj: 'mlp.up',
+    down_proj: 'mlp.down',
   };
   const [, layer] = /\.(\d+)\./.exec(name) ?? [];
   const theirs = Object.keys(names).find((key) => name.includes(`.${key}.`));
   const keys: Record<string, string> = {
-    lora_A: 'down', lora_B: 'up', lora_embedding_A: 'down', lora_embedding_B: 'up', lora_magnitude_vector: 'magnitude', ia3_l: 'factors',
+    lora_A: 'down',
+    lora_B: 'up',
+    lora_embedding_A: 'down',
+    lora_embedding_B: 'up',
+    lora_magnitude_vector: 'magnitude',
+    ia3_l: 'factors',
   };
   const module = theirs ? `blocks\\.${layer}\\.${names[theirs]}` : 'tokenEmbedding';
   return { path: new RegExp(`^${module}\\.${keys[part]}$`), part };
@@ -57,6 +70,16 @@ onEveryBackend(() => {
       await expectNear(tf.reshape(turned, gradient.shape), gradient, 1e-4, theirs);
     }
     expect(compared).toBe(parameters.size);
+    model.dispose();
+  });
+
+  it.each(prompts)('%s: the gradients of PEFT', async (name) => {
+    const { adapted, fixture } = await load(name);
+    const { model } = adapted;
+    const variables = [...adapted.get().parameters.values()];
+    const { gradients } = valueAndGradients(() => model.loss(tensorOf(fixture.tokens), tensorOf(fixture.targets)), variables);
+    expect(variables.length).toBe(1);
+    await expectNear(gradients.get(variables[0]!)!, Object.values(fixture.gradients)[0]!, 1e-4, name);
     model.dispose();
   });
 

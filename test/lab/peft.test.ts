@@ -1,5 +1,15 @@
 /** @file Adapting a model: what is trained, what stays, merging, switching, and bad input. */
-import { AdamW, adapt, lossAndGradients, quantizeModel, startBackend, tf, type AdaptationOptions, type Transformer } from 'lab';
+import {
+  AdamW,
+  adapt,
+  generateTokens,
+  lossAndGradients,
+  quantizeModel,
+  startBackend,
+  tf,
+  type AdaptationOptions,
+  type Transformer,
+} from 'lab';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { expectNear, onEveryBackend } from './core-fixture.ts';
 import { batch, floats, gpt, llama, stir, tokens } from './peft-fixture.ts';
@@ -12,6 +22,22 @@ const methods: readonly (readonly [name: string, options: AdaptationOptions, cou
   ['LoRA on the MLP', { method: 'lora', rank: 2, targets: ['blocks.*.mlp.*'] }, 2 * L * 2 * (D + 4 * D), true],
   ['DoRA', { method: 'dora', rank: 3, targets: ['key', 'down'] }, L * (3 * (D + D) + D + 3 * (4 * D + D) + D), true],
   ['(IA)³', { method: 'ia3' }, L * (D + D + 4 * D), true],
+  ['BitFit', { method: 'bitfit' }, L * (2 * D + 4 * D + 4 * D + D) + D, true],
+  ['last layers', { method: 'last-layers' }, 12 * D * D + 13 * D + 2 * D, true],
+  ['Houlsby adapters', { method: 'houlsby', size: 3 }, 2 * L * (2 * D * 3 + 3 + D), false],
+  ['parallel adapters', { method: 'parallel', size: 3, scale: 2 }, L * (2 * D * 3 + 3 + D), false],
+  ['a soft prompt', { method: 'prompt', tokens: 5 }, 5 * D, false],
+  ['a prefix', { method: 'prefix', tokens: 5 }, 5 * 2 * L * D, false],
+  ['a prefix by an MLP', { method: 'prefix', tokens: 5, hiddenSize: 7 }, 5 * D + (D + 1) * 7 + (7 + 1) * 2 * L * D, false],
+  [
+    'a hybrid',
+    {
+      method: 'hybrid',
+      parts: [{ method: 'houlsby', size: 2 }, { method: 'bitfit' }, { method: 'lora', rank: 2, targets: ['attention.*'] }],
+    },
+    2 * L * (2 * D * 2 + 2 + D) + L * (11 * D) + D + 4 * L * 2 * (D + D),
+    false,
+  ],
 ];
 
 const adaptable = (model: Transformer, options: AdaptationOptions) => {
@@ -21,53 +47,61 @@ const adaptable = (model: Transformer, options: AdaptationOptions) => {
 };
 
 onEveryBackend(() => {
-  it.each(methods)('%s: begins as the model was, trains what the formula says, and takes nothing else along', async (_, options, count) => {
-    const model = gpt();
-    const total = model.parameterCount();
-    const ids = tokens();
-    const before = model.forward(ids);
-    const adapted = adapt(model, options);
-    if (options.method !== 'prompt' && options.method !== 'prefix' && options.method !== 'hybrid') {
-      await expectNear(model.forward(ids), before, 1e-5);
-    }
-    expect(adapted.report().trainable).toBe(count);
-    expect(adapted.report().share).toBeCloseTo(count / adapted.report().total, 12);
-    expect(model.parameterCount({ trainable: true })).toBe(count);
-    adapted.remove();
-    expect(model.parameterCount({ trainable: true })).toBe(total);
-    model.dispose();
-  });
-
-  it.each(methods)('%s: disabled, the model computes what it did, to the bit; enabled, what it did then', async (_, options) => {
-    const model = gpt();
-    const ids = tokens();
-    const before = await floats(model.forward(ids));
-    const adapted = adaptable(model, options);
-    const changed = await floats(model.forward(ids));
-    expect(changed).not.toEqual(before);
-    adapted.disable();
-    expect(await floats(model.forward(ids))).toEqual(before);
-    adapted.enable();
-    expect(await floats(model.forward(ids))).toEqual(changed);
-    adapted.remove();
-    expect(await floats(model.forward(ids))).toEqual(before);
-    model.dispose();
-  });
-
-  it.each(methods.filter(([, , , merges]) => merges))('%s: merged, the same logits; unmerged, to the bit', async (_, options) => {
-    for (const make of [gpt, llama]) {
-      const model = make();
+  it.each(methods)(
+    '%s: begins as the model was, trains what the formula says, and takes nothing else along',
+    async (_, options, count) => {
+      const model = gpt();
+      const total = model.parameterCount();
       const ids = tokens();
-      const adapted = adaptable(model, options);
-      const changed = model.forward(ids);
-      adapted.merge();
-      expect(adapted.isMerged).toBe(true);
-      await expectNear(model.forward(ids), changed, 1e-5);
-      adapted.unmerge();
-      expect(await floats(model.forward(ids))).toEqual(await floats(changed));
+      const before = model.forward(ids);
+      const adapted = adapt(model, options);
+      if (options.method !== 'prompt' && options.method !== 'prefix') {
+        await expectNear(model.forward(ids), before, 1e-5);
+      }
+      expect(adapted.report().trainable).toBe(count);
+      expect(adapted.report().share).toBeCloseTo(count / adapted.report().total, 12);
+      expect(model.parameterCount({ trainable: true })).toBe(count);
+      adapted.remove();
+      expect(model.parameterCount({ trainable: true })).toBe(total);
       model.dispose();
-    }
-  });
+    },
+  );
+
+  it.each(methods)(
+    '%s: disabled, the model computes what it did, to the bit; enabled, what it did then',
+    async (_, options) => {
+      const model = gpt();
+      const ids = tokens();
+      const before = await floats(model.forward(ids));
+      const adapted = adaptable(model, options);
+      const changed = await floats(model.forward(ids));
+      expect(changed).not.toEqual(before);
+      adapted.disable();
+      expect(await floats(model.forward(ids))).toEqual(before);
+      adapted.enable();
+      expect(await floats(model.forward(ids))).toEqual(changed);
+      adapted.remove();
+      expect(await floats(model.forward(ids))).toEqual(before);
+      model.dispose();
+    },
+  );
+
+  it.each(methods.filter(([, , , merges]) => merges))(
+    '%s: merged, the same logits; unmerged, to the bit',
+    async (_, options) => {
+      for (const model of [gpt(), llama({ bias: true })]) {
+        const ids = tokens();
+        const adapted = adaptable(model, options);
+        const changed = model.forward(ids);
+        adapted.merge();
+        expect(adapted.isMerged).toBe(true);
+        await expectNear(model.forward(ids), changed, 1e-5);
+        adapted.unmerge();
+        expect(await floats(model.forward(ids))).toEqual(await floats(changed));
+        model.dispose();
+      }
+    },
+  );
 
   it.each(methods)('%s: learns, and changes no weight of the model', async (_, options) => {
     const model = gpt();
@@ -171,6 +205,38 @@ describe('one model, several adaptations', () => {
     expect(await floats(b.train().forward(ids))).toEqual(dropped);
   });
 
+  it.each(['prompt', 'prefix'] as const)(
+    'writes the same with a %s, with the cache and without, on tokens of its own',
+    async (method) => {
+      for (const model of [gpt(), llama()]) {
+        adaptable(model, { method, tokens: 4 });
+        expect(model.config.contextLength).toBe(20);
+        const written: number[][] = [];
+        for (const cache of [true, false]) {
+          const made: number[] = [];
+          for await (const token of generateTokens(model, [3, 1, 4], { maxTokens: 12, temperature: 0, cache }))
+            made.push(token);
+          written.push(made);
+        }
+        expect(written[0]).toHaveLength(12);
+        expect(written[1]).toEqual(written[0]);
+        expect(model.forward(tokens(1, 20)).shape).toEqual([1, 20, 19]);
+        expect(() => model.forward(tokens(1, 21))).toThrow(/21 tokens do not fit: the virtual tokens leave a context of 20/);
+      }
+    },
+  );
+
+  it('begins a soft prompt with the vectors of given tokens, or of random ones', async () => {
+    const model = gpt();
+    const table = (await model.tokenEmbedding.weight.array()) as number[][];
+    const given = adapt(model, { method: 'prompt', tokens: 3, start: [7, 2] });
+    const [prompt] = given.get().parameters.values();
+    expect(await prompt!.array()).toEqual([table[7], table[2], table[7]]);
+    const random = adapt(model, { method: 'prompt', tokens: 3, start: 'vocabulary', name: 'random' });
+    for (const vector of (await [...random.get().parameters.values()][0]!.array()) as number[][])
+      expect(table).toContainEqual(vector);
+  });
+
   it('adapts the token embedding, and leaves a tied head as it is', async () => {
     for (const tiedHead of [true, false]) {
       const model = gpt({ tiedHead });
@@ -192,12 +258,40 @@ describe('bad input', () => {
 
   it.each<[string, AdaptationOptions, RegExp]>([
     ['a target that is nowhere', { method: 'lora', targets: ['qury'] }, /no module fits the target 'qury'. Near it: 'query'/],
-    ['a target of the wrong kind', { method: 'lora', targets: ['mlp'] }, /names MLP at 'blocks.0.mlp', but takes linear layers/],
+    [
+      'a target of the wrong kind',
+      { method: 'lora', targets: ['mlp'] },
+      /names MLP at 'blocks.0.mlp', but takes linear layers/,
+    ],
     ['no targets', { method: 'lora', targets: [] }, /no targets/],
-    ['a rank larger than the layer', { method: 'lora', rank: 13 }, /rank 13 .*'blocks.0.attention.query' \[12, 12\].* at most 12/],
+    [
+      'a rank larger than the layer',
+      { method: 'lora', rank: 13 },
+      /rank 13 .*'blocks.0.attention.query' \[12, 12\].* at most 12/,
+    ],
     ['half a rank', { method: 'lora', rank: 1.5 }, /rank must be a positive integer, got 1.5/],
     ['no alpha', { method: 'lora', alpha: Number.NaN }, /alpha must be a number above 0/],
     ['all dropped', { method: 'lora', dropout: 1 }, /dropout must be at least 0 and below 1/],
+    ['biases where there are none', { method: 'bitfit', targets: ['blocks.0.dropout'] }, /names Dropout .* layers with biases/],
+    [
+      'more layers than there are',
+      { method: 'last-layers', layers: 3 },
+      /layers must be 0 … 2, the blocks of the model, got 3/,
+    ],
+    ['an adapter of no width', { method: 'houlsby', size: 0 }, /size must be a positive integer/],
+    ['a prompt as long as the context', { method: 'prompt', tokens: 24 }, /24 virtual tokens leave no room in a context of 24/],
+    ['a prompt of unknown tokens', { method: 'prompt', start: [3, 19] }, /token ids from 0 to 18, at least one, got \[3, 19\]/],
+    ['an empty hybrid', { method: 'hybrid', parts: [] }, /no parts/],
+    [
+      'two parts for one layer',
+      { method: 'hybrid', parts: [{ method: 'lora', targets: ['key'] }, { method: 'ia3' }] },
+      /another part adapts 'blocks.0.attention.key' already; give ia3 other targets/,
+    ],
+    [
+      'a prompt and a prefix',
+      { method: 'hybrid', parts: [{ method: 'prompt' }, { method: 'prefix' }] },
+      /one soft prompt or one prefix/,
+    ],
     ['no such method', { method: 'lara' as 'lora' }, /no method 'lara'. Methods: .*lora/],
   ])('%s', async (_, options, message) => {
     const model = gpt();
@@ -208,6 +302,15 @@ describe('bad input', () => {
     expect(tf.memory().numTensors).toBe(count);
     expect(model.parameterCount({ trainable: false })).toBe(0);
     expect(await floats(model.forward(ids))).toEqual(before);
+  });
+
+  it('biases of a model without any, and merging what is no change of weights', () => {
+    expect(() => adapt(llama(), { method: 'bitfit' })).toThrow(/this model has no biases/);
+    for (const method of ['houlsby', 'parallel', 'prompt', 'prefix'] as const) {
+      const adapted = adapt(gpt(), { method });
+      expect(() => adapted.merge()).toThrow(/is not a change of weights/);
+      expect(() => adapted.mergeForGood()).toThrow(/is not a change of weights/);
+    }
   });
 
   it('merging twice, unmerging nothing, names that are taken or unknown', () => {

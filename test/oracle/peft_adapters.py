@@ -1,6 +1,6 @@
 """What the PEFT library computes with its adapters on the tiny models of test/fixtures/interop, and whether it takes the lab's.
 
-    python test/oracle/peft_adapters.py                  writes test/fixtures/peft/NAME.json, and NAME/ as PEFT saves an adapter
+    python test/oracle/peft_adapters.py                  writes test/fixtures/peft/NAME.json, and peft/NAME/ as PEFT saves it
     python test/oracle/peft_adapters.py --check DIR …    loads adapters that `savePEFT` saved, and compares their logits with
                                                 DIR/expected.json, if the lab left one there (test/lab/peft-interop.test.ts)
 

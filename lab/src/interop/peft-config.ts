@@ -8,7 +8,7 @@ import { Fields, isObject, readJSON, type JSONObject } from './json.ts';
 export const CONFIG_FILE = 'adapter_config.json';
 export const WEIGHTS_FILE = 'adapter_model.safetensors';
 
-export const PEFT_TYPES = ['LORA', 'IA3'] as const;
+export const PEFT_TYPES = ['LORA', 'IA3', 'PROMPT_TUNING', 'PREFIX_TUNING'] as const;
 export type PEFTType = (typeof PEFT_TYPES)[number];
 
 /** Features that change what is computed: each must be off. */
@@ -47,7 +47,9 @@ export async function readPEFTConfig(directory: string): Promise<{ readonly type
   return { type, fields };
 }
 
-/** A number for each module: the first pattern that fits the end of the name, as PEFT reads `rank_pattern` and `alpha_pattern`. */
+/**
+ * A number for each module: the first pattern that fits the end of the name, as PEFT reads `rank_pattern` and `alpha_pattern`.
+ */
 export function byPattern(patterns: unknown, module: string, fallback: number): number {
   for (const [pattern, value] of Object.entries(isObject(patterns) ? patterns : {})) {
     if (new RegExp(`^(.*\\.)?(${pattern})$`).test(module)) return Number(value);

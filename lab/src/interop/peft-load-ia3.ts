@@ -17,7 +17,8 @@ export function ia3Plan(source: PEFTSource): Planned {
   const jobs = [...byModule(source, [VECTOR])].map(([module, tensors]): Job => {
     const own = module.paths.map((path) => places.get(path)!);
     const layers = own.map((place) => place.module).filter(isLinearLayer);
-    if (layers.length < own.length) throw new LabError(`${source.path}: '${module.name}' is no linear layer here. Is the model adapted already?`);
+    if (layers.length < own.length)
+      throw new LabError(`${source.path}: '${module.name}' is no linear layer here. Is the model adapted already?`);
     const outputs = layers.reduce((sum, layer) => sum + layer.outputs, 0);
     const name = `${PEFT_PREFIX}${module.name}.${VECTOR}`;
     const scalesInput = tensors.get(VECTOR)![0] === 1;

@@ -2,7 +2,17 @@
 import type { tf } from '../backend/index.ts';
 import { LabError, Random } from '../base/index.ts';
 import { Embedding } from '../nn/index.ts';
-import { type Change, DoRALinear, exchange, isLinearLayer, LoRAEmbedding, LoRALinear, loraScale, placesOf, type Place } from '../peft/parts.ts';
+import {
+  type Change,
+  DoRALinear,
+  exchange,
+  isLinearLayer,
+  LoRAEmbedding,
+  LoRALinear,
+  loraScale,
+  placesOf,
+  type Place,
+} from '../peft/parts.ts';
 import type { LoRAOptions, LowRank } from '../peft/index.ts';
 import { byPattern } from './peft-config.ts';
 import { PEFT_PREFIX, type PEFTModule } from './peft-names.ts';
@@ -28,7 +38,13 @@ export function loraPlan(source: PEFTSource): Planned {
     ([module, tensors]): Job => {
       const rank = checkModule(source, module, tensors, places, isDoRA);
       const scale = loraScale(byPattern(fields.json['alpha_pattern'], module.name, alpha), rank, rankStabilized);
-      return { name: PEFT_PREFIX + module.name, places: module.paths.map((path) => places.get(path)!), rank, scale, dropout: 0 };
+      return {
+        name: PEFT_PREFIX + module.name,
+        places: module.paths.map((path) => places.get(path)!),
+        rank,
+        scale,
+        dropout: 0,
+      };
     },
   );
   const targets = jobs.flatMap((job) => job.places.map(({ path }) => path));
@@ -64,7 +80,8 @@ function checkModule(
     checkShape(source, full(TABLE.up), [width, rank]);
     return rank;
   }
-  if (!modules.every(isLinearLayer)) throw new LabError(`${source.path}: '${name}' is no linear layer here. Is the model adapted already?`);
+  if (!modules.every(isLinearLayer))
+    throw new LabError(`${source.path}: '${name}' is no linear layer here. Is the model adapted already?`);
   const outputs = modules.reduce((sum, module) => sum + module.outputs, 0);
   const rank = tensors.get(LINEAR.down)?.[0] ?? 0;
   checkShape(source, full(LINEAR.down), [rank, modules[0]!.inputs]);

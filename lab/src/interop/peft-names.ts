@@ -1,6 +1,6 @@
 /**
- * @file The names of adapted modules: PEFT's in its files, `base_model.model.transformer.h.0.attn.c_attn`, and ours. One of theirs
- * may be several of ours side by side (GPT-2's queries, keys and values).
+ * @file The names of adapted modules: PEFT's in its files, `base_model.model.transformer.h.0.attn.c_attn`, and ours. One of
+ * theirs may be several of ours side by side (GPT-2's queries, keys and values).
  */
 import type { ResolvedTransformerConfig } from '../model/index.ts';
 import { hasParameter, namedWeights } from './names.ts';

@@ -35,7 +35,10 @@ export type ModuleTensors = ReadonlyMap<string, readonly number[]>;
  * @param endings that a name may have
  * @throws LabError for names that do not belong to such an adapter of such a model.
  */
-export function byModule({ model, format, path, tensors }: PEFTSource, endings: readonly string[]): Map<PEFTModule, ModuleTensors> {
+export function byModule(
+  { model, format, path, tensors }: PEFTSource,
+  endings: readonly string[],
+): Map<PEFTModule, ModuleTensors> {
   const modules = new Map(peftModules(format, model.config).map((module) => [module.name, module]));
   const found = new Map<PEFTModule, Map<string, readonly number[]>>();
   for (const [name, { shape }] of tensors) {
@@ -57,7 +60,9 @@ export function checkShape({ tensors, path }: PEFTSource, name: string, expected
   const wanted = `[${expected.join(', ')}]`;
   if (!tensor) throw new LabError(`${path} lacks '${name}' ${wanted}.`);
   if (tensor.shape.join() === expected.join()) return;
-  throw new LabError(`${path}: '${name}' is [${tensor.shape.join(', ')}], but this model needs ${wanted}; the adapter is for another one.`);
+  throw new LabError(
+    `${path}: '${name}' is [${tensor.shape.join(', ')}], but this model needs ${wanted}; the adapter is for another one.`,
+  );
 }
 
 /** A tensor as a parameter: read in that shape, turned if asked for, of it `count` rows from `start` on. */

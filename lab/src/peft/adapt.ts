@@ -1,8 +1,8 @@
 /**
- * @file `adapt`: the one way in. The model's own parameters are frozen, and an adaptation is put beside them; it can be taken out,
- * put in again, exchanged for another, merged into the weights, and unmerged.
+ * @file `adapt`: the one way in. The model's own parameters are frozen, and an adaptation is put beside them; it can be taken
+ * out, put in again, exchanged for another, merged into the weights, and unmerged.
  */
-import type { Variable } from '../backend/index.ts';
+import { tf, type Variable } from '../backend/index.ts';
 import { LabError } from '../base/index.ts';
 import type { Transformer } from '../model/index.ts';
 import { Module } from '../nn/index.ts';
@@ -37,8 +37,8 @@ export interface AdaptationReport {
 const adapted = new WeakMap<Transformer, Adapted>();
 
 /**
- * Freezes a model and puts an adaptation into it, in place. A second call with another name adds a second adaptation, and puts it in
- * the first one's place.
+ * Freezes a model and puts an adaptation into it, in place. A second call with another name adds a second adaptation, and
+ * puts it in the first one's place.
  *
  * @param options the method and its options, and the adaptation's name ('default' unless told)
  * @example const lora = adapt(model, { method: 'lora', rank: 8, alpha: 16, targets: ['query', 'value'] });
@@ -102,7 +102,8 @@ export class Adapted {
 
   /** The same by plans of the caller's own: see `adaptBy`. */
   addPlanned(name: string, options: AdaptationOptions, makePlans: () => Plan[]): void {
-    if (this.#entries.has(name)) throw new LabError(`There is an adaptation '${name}' already. Remove it, or choose another name.`);
+    if (this.#entries.has(name))
+      throw new LabError(`There is an adaptation '${name}' already. Remove it, or choose another name.`);
     const before = this.#enabled;
     this.#leave();
     const { model } = this;
@@ -113,6 +114,7 @@ export class Adapted {
       for (const plan of plans) made.push(...plan());
     } catch (error) {
       takeOut(made);
+      disposeMade(made, model);
       if (this.#entries.size === 0) this.#thaw();
       if (before) this.enable();
       throw error;
@@ -161,11 +163,11 @@ export class Adapted {
   }
 
   /**
-   * Writes the adaptation into the weights: the model computes the same without extra work. The old weights are kept for `unmerge`,
-   * which gives them back to the bit.
+   * Writes the adaptation into the weights: the model computes the same without extra work. The old weights are kept for
+   * `unmerge`, which gives them back to the bit.
    *
-   * @throws LabError when it is merged already or disabled, for quantized weights (unless `dequantize`), and for methods that are
-   *   no change of weights: adapters, soft prompts; the model is unchanged then.
+   * @throws LabError when it is merged already or disabled, for quantized weights (unless `dequantize`), and for methods that
+   *   are no change of weights: adapters, soft prompts; the model is unchanged then.
    */
   merge(options: MergeOptions = {}): void {
     const name = this.#active;
@@ -215,14 +217,15 @@ export class Adapted {
   }
 
   /**
-   * Merges, and lets the adaptation and the old weights go: the model is an ordinary one, which can be saved, quantized or adapted
-   * again.
+   * Merges, and lets the adaptation and the old weights go: the model is an ordinary one, which can be saved, quantized or
+   * adapted again.
    *
    * @throws LabError as `merge` does, and when there are other adaptations, which are made for the old weights.
    */
   mergeForGood(options: MergeOptions = {}): void {
     const others = this.names.filter((name) => name !== this.#active);
-    if (others.length > 0) throw new LabError(`Other adaptations were made for the old weights: ${others.join(', ')}. Remove them.`);
+    if (others.length > 0)
+      throw new LabError(`Other adaptations were made for the old weights: ${others.join(', ')}. Remove them.`);
     if (!this.#merged) this.merge(options);
     const { model } = this;
     const all = new Set<Variable>(this.get().parameters.values());
@@ -271,7 +274,9 @@ export class Adapted {
     }
     const table = changes.find(({ holder, key }) => holder === this.model && key === 'tokenEmbedding');
     if (table && !this.model.head) {
-      throw new LabError('The head is tied to the token embedding: merging would change it, too. Adapt other layers, or do not merge.');
+      throw new LabError(
+        'The head is tied to the token embedding: merging would change it, too. Adapt other layers, or do not merge.',
+      );
     }
   }
 }
@@ -280,11 +285,21 @@ export class Adapted {
 function partsOf(options: AdaptationOptions): PartOptions[] {
   if (options.method !== 'hybrid') return [options];
   if (options.parts.length === 0) throw new LabError('hybrid: there are no parts.');
+  const virtual = options.parts.filter(({ method }) => method === 'prompt' || method === 'prefix');
+  if (virtual.length > 1) throw new LabError('hybrid: a model can have one soft prompt or one prefix, not two of them.');
   return options.parts.toSorted((a, b) => methodOrder.indexOf(a.method) - methodOrder.indexOf(b.method));
 }
 
 function variablesOf(value: unknown): Variable[] {
+  if (value instanceof tf.Variable) return [value];
   return value instanceof Module ? value.parameters() : [];
+}
+
+/** Frees what was made for nothing. */
+function disposeMade(changes: readonly Change[], model: Transformer): void {
+  const kept = new Set(model.parameters());
+  for (const variable of new Set(changes.flatMap(({ after }) => variablesOf(after))))
+    if (!kept.has(variable)) variable.dispose();
 }
 
 /** Frees what merging made, and not what it shares with the layer before. */

@@ -1,6 +1,6 @@
 /**
- * @file An adaptation as a list of exchanged properties: a module gets another in its place, a parameter its trained copy. Put in,
- * the model computes with it; taken out, the model is what it was, to the bit.
+ * @file An adaptation as a list of exchanged properties: a module gets another in its place, a parameter its trained copy.
+ * Put in, the model computes with it; taken out, the model is what it was, to the bit.
  */
 import { invariant } from '../base/index.ts';
 
@@ -23,7 +23,10 @@ export function exchange(holder: object, key: string, after: unknown): Change {
 export function putIn(changes: readonly Change[]): void {
   for (const { holder, key, before, after } of changes) {
     const now = Object.hasOwn(holder, key) ? (holder as Record<string, unknown>)[key] : undefined;
-    invariant(now === before, `the model was changed at '${key}' since it was adapted; remove the adaptations before replacing layers`);
+    invariant(
+      now === before,
+      `the model was changed at '${key}' since it was adapted; remove the adaptations before replacing layers`,
+    );
     write(holder, key, after);
   }
 }

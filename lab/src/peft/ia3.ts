@@ -1,5 +1,6 @@
 /**
- * @file (IA)³: every output of a layer, or every input, is multiplied by a trained number, one at first. Liu et al. 2022, section 3.3.
+ * @file (IA)³: every output of a layer, or every input, is multiplied by a trained number, one at first. Liu et al. 2022,
+ * section 3.3.
  *
  * Shapes: O outputs, I inputs.
  */
@@ -30,9 +31,17 @@ export class IA3Linear extends AdaptedLinear {
   override merged(options: MergeOptions): Linear {
     this.checkMerge(options);
     const { base, factors, scalesInput } = this;
-    const weight = tf.tidy(() => tf.mul<Tensor<tf.Rank.R2>>(floatWeight(base), scalesInput ? factors : tf.reshape(factors, [-1, 1])));
+    const weight = tf.tidy(() =>
+      tf.mul<Tensor<tf.Rank.R2>>(floatWeight(base), scalesInput ? factors : tf.reshape(factors, [-1, 1])),
+    );
     const { bias } = base;
     if (scalesInput || !bias) return linearOf(weight, bias);
-    return linearOf(weight, parameter(tf.tidy(() => tf.mul<Tensor<tf.Rank.R1>>(bias, factors)), { trainable: false }));
+    return linearOf(
+      weight,
+      parameter(
+        tf.tidy(() => tf.mul<Tensor<tf.Rank.R1>>(bias, factors)),
+        { trainable: false },
+      ),
+    );
   }
 }

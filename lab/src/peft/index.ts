@@ -4,3 +4,7 @@ export { DoRALinear, LoRAEmbedding, LoRALinear, loraScale, type LowRank } from '
 export type * from './options.ts';
 export { IA3Linear } from './ia3.ts';
 export { AdaptedLinear, type LinearLayer, type Mergeable, type MergeOptions } from './wrapper.ts';
+export { HoulsbyAdapter, ParallelAdapter, type AdapterSizes } from './bottleneck.ts';
+export { Prefix, prefixWidth } from './prefix.ts';
+export { SoftPrompt } from './soft-prompt.ts';
+export { VirtualKVCache, VirtualTokens } from './virtual-tokens.ts';

@@ -8,7 +8,15 @@ import { offTape, tf, type Tensor, type Tensor2D, type Variable } from '../backe
 import { type Random } from '../base/index.ts';
 import { Dropout, Embedding, type Linear, Module, normalParameter, parameter } from '../nn/index.ts';
 import { embedding, linear, residual } from '../ops/index.ts';
-import { AdaptedLinear, floatWeight, linearOf, type LinearLayer, type MergeOptions, type Mergeable, scaled } from './wrapper.ts';
+import {
+  AdaptedLinear,
+  floatWeight,
+  linearOf,
+  type LinearLayer,
+  type MergeOptions,
+  type Mergeable,
+  scaled,
+} from './wrapper.ts';
 
 export interface LowRank {
   readonly rank: number;

@@ -81,13 +81,7 @@ export interface PrefixOptions extends Common {
 }
 
 export type PartOptions =
-  | LoRAOptions
-  | IA3Options
-  | AdapterOptions
-  | BitFitOptions
-  | LastLayersOptions
-  | PromptOptions
-  | PrefixOptions;
+  LoRAOptions | IA3Options | AdapterOptions | BitFitOptions | LastLayersOptions | PromptOptions | PrefixOptions;
 
 /** Several methods at once. He et al. 2022, section 4.6; Mao et al. 2022 (UniPELT). */
 export interface HybridOptions {

@@ -4,4 +4,7 @@ export { IA3Linear } from './ia3.ts';
 export { DoRALinear, LoRAEmbedding, LoRALinear, loraScale } from './lora.ts';
 export type { Plan } from './methods.ts';
 export { placesOf, type Place } from './targets.ts';
-export { floatWeight, isLinearLayer } from './wrapper.ts';
+export { AdaptedLinear, floatWeight, isLinearLayer } from './wrapper.ts';
+export { Prefix, prefixWidth } from './prefix.ts';
+export { SoftPrompt } from './soft-prompt.ts';
+export { putVirtualTokens } from './virtual-tokens.ts';

@@ -50,7 +50,8 @@ export interface TargetQuestion<M extends Module> {
 export function findTargets<M extends Module>({ model, method, targets, fits, kind }: TargetQuestion<M>): Place<M>[] {
   const places = placesOf(model);
   const fitting = places.filter((place): place is Place<M> => fits(place.module));
-  if (targets.length === 0) throw new LabError(`${method}: there are no targets; name ${kind}, for example '${endOf(fitting)}'.`);
+  if (targets.length === 0)
+    throw new LabError(`${method}: there are no targets; name ${kind}, for example '${endOf(fitting)}'.`);
   const chosen = new Set<Place<M>>();
   for (const target of targets) {
     const found = fitting.filter(({ path }) => isTarget(target, path));
