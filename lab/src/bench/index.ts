@@ -7,6 +7,7 @@ import { benchLoad } from './load.ts';
 import { benchMatmul } from './matmul.ts';
 import type { BenchRow } from './measure.ts';
 import { benchOps } from './ops.ts';
+import { benchPEFT } from './peft.ts';
 import { benchQuantize } from './quantize.ts';
 import { benchQuantized } from './quantized.ts';
 import { benchTokenizer } from './tokenizer.ts';
@@ -32,6 +33,7 @@ export const benchmarks: Readonly<Record<string, (backend: string, options: Benc
   head: benchHead,
   load: benchLoad,
   matmul: benchMatmul,
+  peft: benchPEFT,
   quantize: benchQuantize,
   quantized: benchQuantized,
   train: benchTrain,

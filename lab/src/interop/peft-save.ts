@@ -50,7 +50,7 @@ function contentOf(target: PEFTTarget): Promise<PEFTContent> {
       return virtualContent(target);
     default:
       throw new LabError(
-        `The PEFT library has no format for '${options.method}'. Save the model's state (train's checkpoint), or merge and save the model.`,
+        `The PEFT library has no format for '${options.method}'. Merge it and save the model, or keep a checkpoint.`,
       );
   }
 }

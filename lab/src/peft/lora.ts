@@ -1,5 +1,5 @@
 /**
- * @file LoRA: the change of a matrix is a product of two thin ones, y = W x + s·B A x; W stays as it is. Hu et al. 2021 (LoRA),
+ * @file LoRA: the change of a matrix is a product of two thin ones, y = W x + s·B A x; W stays as it is. Hu et al. 2021,
  * section 4.1; s = alpha/√r: Kalajdzievski 2023 (rsLoRA).
  *
  * Shapes: O outputs, I inputs, r rank, V vocabulary, D width.
