@@ -1,4 +1,4 @@
-/** @file What adaptation saves: frozen weights have no gradients and no moments, and QLoRA's stay in 4 bits on the way back, too. */
+/** @file What adaptation saves: frozen weights have no gradients and no moments, and QLoRA's stay in 4 bits both ways. */
 import { AdamW, adapt, lossAndGradients, NF4Linear, quantizeModel, startBackend, tf, wasmHeap, type Transformer } from 'lab';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { expectNear, onEveryBackend } from './core-fixture.ts';

@@ -1,6 +1,6 @@
 /**
- * @file `bench peft`: a training step of every method of parameter-efficient fine-tuning beside one of all parameters, its time and
- * its peak of memory; and what an adaptation costs when the model is used, merged into the weights or beside them.
+ * @file `bench peft`: a training step of every method of parameter-efficient fine-tuning beside one of all parameters, its
+ * time and its peak of memory; and what an adaptation costs when the model is used, merged into the weights or beside them.
  */
 import { tf } from '../backend/index.ts';
 import { Transformer } from '../model/index.ts';

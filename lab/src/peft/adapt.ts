@@ -2,11 +2,11 @@
  * @file `adapt`: the one way in. The model's own parameters are frozen, and an adaptation is put beside them; it can be taken
  * out, put in again, exchanged for another, merged into the weights, and unmerged.
  */
-import { tf, type Variable } from '../backend/index.ts';
+import type { Variable } from '../backend/index.ts';
 import { LabError } from '../base/index.ts';
 import type { Transformer } from '../model/index.ts';
 import { Module } from '../nn/index.ts';
-import { type Change, exchange, putIn, takeOut } from './changes.ts';
+import { type Change, disposeMade, disposeMerged, exchange, putIn, takeOut, variablesOf } from './changes.ts';
 import { methodOrder, planOf, type Plan } from './methods.ts';
 import type { AdaptationOptions, PartOptions } from './options.ts';
 import { isMergeable, type MergeOptions } from './wrapper.ts';
@@ -62,8 +62,8 @@ export function adaptBy(model: Transformer, name: string, options: AdaptationOpt
 export class Adapted {
   readonly model: Transformer;
   readonly #entries = new Map<string, Entry>();
-  /** Which parameters were trained before. */
-  readonly #trained: ReadonlySet<Variable>;
+  /** The parameters that were frozen before. */
+  readonly #frozen: ReadonlySet<Variable>;
   #active: string | null = null;
   /** What merging exchanged; null when nothing is merged. */
   #merged: readonly Change[] | null = null;
@@ -71,7 +71,7 @@ export class Adapted {
 
   constructor(model: Transformer) {
     this.model = model;
-    this.#trained = new Set(model.parameters({ trainable: true }));
+    this.#frozen = new Set(model.parameters({ trainable: false }));
   }
 
   /** The adaptation that is in use; the one that `enable` would put in, if it is disabled. */
@@ -114,7 +114,7 @@ export class Adapted {
       for (const plan of plans) made.push(...plan());
     } catch (error) {
       takeOut(made);
-      disposeMade(made, model);
+      disposeMade(made, new Set(model.parameters()));
       if (this.#entries.size === 0) this.#thaw();
       if (before) this.enable();
       throw error;
@@ -236,7 +236,7 @@ export class Adapted {
     for (const variable of all) if (!kept.has(variable)) variable.dispose();
     this.#entries.clear();
     [this.#merged, this.#active, this.#enabled] = [null, null, false];
-    model.unfreeze();
+    this.#thaw();
     adapted.delete(model);
   }
 
@@ -257,7 +257,7 @@ export class Adapted {
   }
 
   #thaw(): void {
-    for (const variable of this.model.parameters()) variable.trainable = this.#trained.has(variable);
+    for (const variable of this.model.parameters()) variable.trainable = !this.#frozen.has(variable);
   }
 
   /** What was put in drops out or not as the rest of the model does. */
@@ -288,24 +288,4 @@ function partsOf(options: AdaptationOptions): PartOptions[] {
   const virtual = options.parts.filter(({ method }) => method === 'prompt' || method === 'prefix');
   if (virtual.length > 1) throw new LabError('hybrid: a model can have one soft prompt or one prefix, not two of them.');
   return options.parts.toSorted((a, b) => methodOrder.indexOf(a.method) - methodOrder.indexOf(b.method));
-}
-
-function variablesOf(value: unknown): Variable[] {
-  if (value instanceof tf.Variable) return [value];
-  return value instanceof Module ? value.parameters() : [];
-}
-
-/** Frees what was made for nothing. */
-function disposeMade(changes: readonly Change[], model: Transformer): void {
-  const kept = new Set(model.parameters());
-  for (const variable of new Set(changes.flatMap(({ after }) => variablesOf(after))))
-    if (!kept.has(variable)) variable.dispose();
-}
-
-/** Frees what merging made, and not what it shares with the layer before. */
-function disposeMerged(changes: readonly Change[]): void {
-  for (const { before, after } of changes) {
-    const shared = new Set(variablesOf(before));
-    for (const variable of variablesOf(after)) if (!shared.has(variable)) variable.dispose();
-  }
 }

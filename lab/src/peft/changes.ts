@@ -2,7 +2,9 @@
  * @file An adaptation as a list of exchanged properties: a module gets another in its place, a parameter its trained copy.
  * Put in, the model computes with it; taken out, the model is what it was, to the bit.
  */
+import { tf, type Variable } from '../backend/index.ts';
 import { invariant } from '../base/index.ts';
+import { Module } from '../nn/index.ts';
 
 export interface Change {
   readonly holder: object;
@@ -39,4 +41,24 @@ export function takeOut(changes: readonly Change[]): void {
 function write(holder: object, key: string, value: unknown): void {
   if (value === undefined) delete (holder as Record<string, unknown>)[key];
   else (holder as Record<string, unknown>)[key] = value;
+}
+
+/** The parameters in what a property holds: a module's, or itself. */
+export function variablesOf(value: unknown): Variable[] {
+  if (value instanceof tf.Variable) return [value];
+  return value instanceof Module ? value.parameters() : [];
+}
+
+/** Frees what was made for nothing, but for what the model holds. */
+export function disposeMade(changes: readonly Change[], kept: ReadonlySet<Variable>): void {
+  for (const variable of new Set(changes.flatMap(({ after }) => variablesOf(after))))
+    if (!kept.has(variable)) variable.dispose();
+}
+
+/** Frees what merging made, and not what it shares with the layer before. */
+export function disposeMerged(changes: readonly Change[]): void {
+  for (const { before, after } of changes) {
+    const shared = new Set(variablesOf(before));
+    for (const variable of variablesOf(after)) if (!shared.has(variable)) variable.dispose();
+  }
 }

@@ -4,7 +4,15 @@
  * Shapes: O outputs, I inputs, B blocks in a row.
  */
 import { tf, type Tensor, type Tensor2D, type Variable } from '../backend/index.ts';
-import { dequantize, linear, packedLayout, packWeights, quantizedWeights, withGradient, type PackedLayout } from '../ops/index.ts';
+import {
+  dequantize,
+  linear,
+  packedLayout,
+  packWeights,
+  quantizedWeights,
+  withGradient,
+  type PackedLayout,
+} from '../ops/index.ts';
 import { NF4_VALUES, type DoubleQuantized, type NF4Matrix } from './nf4.ts';
 import { frozen, QuantizedLayer } from './quantized-linear.ts';
 
@@ -29,7 +37,9 @@ export class NF4Linear extends QuantizedLayer {
   values: Variable<tf.Rank.R1>;
   /** [O · B] floats; null with double quantization. */
   sizes: Variable<tf.Rank.R1> | null = null;
-  /** With double quantization the sizes' codes, packed in rows of a group each, [groups, words], and their scales [groups, 1]. */
+  /**
+   * With double quantization the sizes' codes, packed in rows of a group each, [groups, words], and their scales [groups, 1].
+   */
   sizeWords: Variable<tf.Rank.R2> | null = null;
   sizeScales: Variable<tf.Rank.R2> | null = null;
   readonly #sizeLayout: PackedLayout | null = null;
