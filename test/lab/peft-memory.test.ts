@@ -69,3 +69,20 @@ describe('memory on wasm', () => {
     expect(peakOfStep(model)).toBeLessThan(floatsOfAll * 0.8);
   });
 });
+
+describe('gradient checkpointing', () => {
+  beforeAll(() => startBackend({ backend: 'wasm', threads: 1 }));
+
+  it.each([{ ...lora, dropout: 0.3 }, { method: 'houlsby' }, { method: 'prompt' }] as const)(
+    'gives the same gradients, to the bit: $method',
+    async (options) => {
+      const [plain, again] = [false, true].map((checkpoint) => {
+        const model = gpt({ checkpoint }).train();
+        stir(adapt(model, options).get().parameters);
+        return lossAndGradients(model, [batch()]).gradients;
+      });
+      expect([...again!.keys()]).toEqual([...plain!.keys()]);
+      for (const [path, gradient] of plain!) expect(await again!.get(path)!.data(), path).toEqual(await gradient.data());
+    },
+  );
+});

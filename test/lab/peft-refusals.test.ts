@@ -71,6 +71,7 @@ describe('bad input', () => {
     expect(() => adapted.merge()).toThrow(/merged already/);
     expect(() => adapt(adapted.model, { method: 'ia3' })).toThrow(/'default' already/);
     expect(() => adapted.switch('other')).toThrow(/no adaptation 'other'. There are: 'default'/);
+    expect(() => adapt(adapted.model, { method: 'ia3', name: 'other' })).toThrow(/'default' is merged. Unmerge it/);
     adapted.disable();
     expect(() => adapted.merge()).toThrow(/disabled/);
   });

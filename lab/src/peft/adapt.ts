@@ -104,7 +104,8 @@ export class Adapted {
   addPlanned(name: string, options: AdaptationOptions, makePlans: () => Plan[]): void {
     if (this.#entries.has(name))
       throw new LabError(`There is an adaptation '${name}' already. Remove it, or choose another name.`);
-    const before = this.#enabled;
+    if (this.isMerged) throw new LabError(`'${this.#active}' is merged. Unmerge it before adding another adaptation.`);
+    const wasEnabled = this.#enabled;
     this.#leave();
     const { model } = this;
     const made: Change[] = [];
@@ -116,7 +117,7 @@ export class Adapted {
       takeOut(made);
       disposeMade(made, new Set(model.parameters()));
       if (this.#entries.size === 0) this.#thaw();
-      if (before) this.enable();
+      if (wasEnabled) this.enable();
       throw error;
     }
     const parameters = new Map([...model.namedParameters()].filter(([, variable]) => variable.trainable));
