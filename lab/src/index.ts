@@ -17,6 +17,7 @@ export * from './data/index.ts';
 export * from './plot/index.ts';
 export * from './train/index.ts';
 export * from './quantize/index.ts';
+export * from './peft/index.ts';
 export * from './profile/index.ts';
 export * from './evaluate/index.ts';
 export * from './interop/index.ts';

@@ -8,6 +8,7 @@ import { benchMarket } from './market.ts';
 import { benchMatmul } from './matmul.ts';
 import type { BenchRow } from './measure.ts';
 import { benchOps } from './ops.ts';
+import { benchPEFT } from './peft.ts';
 import { benchQuantize } from './quantize.ts';
 import { benchQuantized } from './quantized.ts';
 import { benchServe } from './serve.ts';
@@ -36,6 +37,7 @@ export const benchmarks: Readonly<Record<string, (backend: string, options: Benc
   load: benchLoad,
   market: benchMarket,
   matmul: benchMatmul,
+  peft: benchPEFT,
   quantize: benchQuantize,
   quantized: benchQuantized,
   train: benchTrain,

@@ -12,6 +12,8 @@ export {
 } from './hugging-face-tokenizer.ts';
 export type { AddedToken } from './added-tokens.ts';
 export { loadTokenizer } from './load-tokenizer.ts';
+export { loadPEFT, type LoadPEFTOptions } from './peft-load.ts';
+export { savePEFT, type SavePEFTOptions } from './peft-save.ts';
 export { readConfig, type PretrainedFormat } from './read-config.ts';
 export { savePretrained, type SavePretrainedOptions } from './save.ts';
 export { writeTokenizer } from './write-tokenizer.ts';

@@ -4,7 +4,15 @@
  * Shapes: O outputs, I inputs, B blocks in a row.
  */
 import { tf, type Tensor, type Tensor2D, type Variable } from '../backend/index.ts';
-import { dequantize, linear, packedLayout, packWeights, quantizedWeights, type PackedLayout } from '../ops/index.ts';
+import {
+  dequantize,
+  linear,
+  packedLayout,
+  packWeights,
+  quantizedWeights,
+  withGradient,
+  type PackedLayout,
+} from '../ops/index.ts';
 import { NF4_VALUES, type DoubleQuantized, type NF4Matrix } from './nf4.ts';
 import { frozen, QuantizedLayer } from './quantized-linear.ts';
 
@@ -16,7 +24,8 @@ interface PackedNumbers {
 }
 
 /**
- * y = x Wᵀ + b. The floats are made anew for every product, by looking the codes up: this saves memory, not time.
+ * y = x Wᵀ + b, dx = dy W. The floats are made anew for every product, on the way back too, by looking the codes up: this saves
+ * memory, not time.
  */
 export class NF4Linear extends QuantizedLayer {
   override readonly inputs: number;
@@ -58,7 +67,14 @@ export class NF4Linear extends QuantizedLayer {
   }
 
   override forward<T extends Tensor>(x: T): T {
-    return tf.tidy(() => linear(x, this.weight(), this.bias));
+    const { bias } = this;
+    return withGradient<T>(bias ? [x, bias] : [x], (_, [ofX = false, ofBias = false]) => ({
+      value: tf.tidy(() => linear(x, this.weight(), bias)),
+      gradient: (dy) => [
+        ofX ? () => tf.reshape(tf.matMul(rowsOf(dy, this.outputs), this.weight()), x.shape) : null,
+        ...(bias ? [ofBias ? () => tf.sum(rowsOf(dy, this.outputs), 0) : null] : []),
+      ],
+    }));
   }
 
   override weight(): Tensor2D {
@@ -87,6 +103,9 @@ export class NF4Linear extends QuantizedLayer {
     return tf.add(tf.slice(tf.reshape(floats, [-1]), 0, count), this.#meanSize);
   }
 }
+
+/** [..., O] → [N, O] */
+const rowsOf = (x: Tensor, outputs: number): Tensor2D => tf.reshape(x, [-1, outputs]);
 
 /** The last group is filled up with zeros. */
 function packSizes({ codes, scales, groupSize }: DoubleQuantized): PackedNumbers {
