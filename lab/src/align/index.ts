@@ -11,3 +11,5 @@ export * from './supervised.ts';
 export * from './direct-preference.ts';
 export * from './ranking.ts';
 export * from './rollout.ts';
+export * from './hindsight.ts';
+export * from './reward-model.ts';
