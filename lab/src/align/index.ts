@@ -13,3 +13,5 @@ export * from './ranking.ts';
 export * from './rollout.ts';
 export * from './hindsight.ts';
 export * from './reward-model.ts';
+export * from './policy-step.ts';
+export * from './ppo.ts';
