@@ -1,5 +1,19 @@
 /** @file PPO on a tiny model: what is rewarded becomes likely, distance costs, and what is broken stops it. */
-import { adaptedBeta, policyOf, ppo, startBackend, supervisedFineTuning, Transformer, type PPOOptions, type Sample } from 'lab';
+import {
+  adaptedBeta,
+  distinctN,
+  grpo,
+  measureAlignment,
+  policyOf,
+  ppo,
+  rollout,
+  startBackend,
+  supervisedFineTuning,
+  Transformer,
+  winRate,
+  type PPOOptions,
+  type Sample,
+} from 'lab';
 import { beforeAll, expect, it } from 'vitest';
 
 const config = { vocabSize: 11, contextLength: 16, layers: 1, width: 16, heads: 2, seed: 5 };
@@ -58,4 +72,32 @@ it('keeps its manners where nothing is to be gained: equal rewards leave a fine-
   await supervisedFineTuning(model, lesson, { steps: 30, learningRate: 1e-2, quiet: true });
   const { reports } = await ppo(policyOf(model), prompts, (samples) => samples.map(() => 1), { ...options, beta: 0.1, learningRate: 1e-4 });
   expect(reports.at(-1)!.kl).toBeLessThan(0.1);
+});
+
+it('learns from groups of answers without a value model', async () => {
+  const policy = policyOf(new Transformer(config));
+  const settings = { iterations: 12, groupSize: 8, maxTokens: 4, learningRate: 5e-3, epochs: 2, quiet: true };
+  const { reports, ended } = await grpo(policy, prompts.slice(0, 5), fours, settings);
+  expect(ended).toBe('finished');
+  expect(reports.at(-1)!.reward).toBeGreaterThan(reports[0]!.reward + 1);
+  expect(reports[0]!.kl).toBeCloseTo(0, 4);
+  const limited = await grpo(policy, prompts.slice(0, 5), fours, { ...settings, klLimit: 0.01 });
+  expect(limited.ended).toBe('kl limit');
+  await expect(grpo(policy, prompts.slice(0, 5), () => NaN, settings)).rejects.toThrow('GRPO iteration 1: a reward is NaN');
+});
+
+it('measures reward, distance, length and variety of what a policy writes', async () => {
+  const model = new Transformer(config);
+  const policy = policyOf(model);
+  const samples = await rollout(model, prompts, { maxTokens: 4 });
+  const measures = await measureAlignment(policy, samples, samples.map(fours));
+  expect(measures.kl).toBeCloseTo(0, 5);
+  expect(measures.length).toBe(4);
+  expect(measures.rewardInterval.low).toBeLessThanOrEqual(measures.reward);
+  const written = [{ prompt: [1], completion: [1, 2, 1] }, { prompt: [1], completion: [1, 2] }];
+  expect(distinctN(written, 1)).toBe(2 / 5);
+  expect(distinctN(written, 2)).toBe(2 / 3);
+  const { rate, interval } = winRate([1, 2, 3, 4], [0, 2, 4, 1]);
+  expect(rate).toBe(0.625);
+  expect(interval.high).toBeGreaterThan(rate);
 });

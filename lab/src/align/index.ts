@@ -15,3 +15,5 @@ export * from './hindsight.ts';
 export * from './reward-model.ts';
 export * from './policy-step.ts';
 export * from './ppo.ts';
+export * from './grpo.ts';
+export * from './measures.ts';
