@@ -20,6 +20,7 @@ export * from './quantize/index.ts';
 export * from './peft/index.ts';
 export * from './profile/index.ts';
 export * from './evaluate/index.ts';
+export * from './align/index.ts';
 export * from './interop/index.ts';
 export * from './serve/index.ts';
 export * from './experiments/index.ts';

@@ -1,4 +1,5 @@
 /** @file Measurements: `npm run bench -- NAME`. */
+import { benchAlign } from './align.ts';
 import { benchAttention } from './attention.ts';
 import { benchData } from './data.ts';
 import { benchDecode } from './decode.ts';
@@ -31,6 +32,7 @@ export interface BenchOptions extends BenchTrainOptions {
 
 /** What can be measured: each takes the words that name the running backend in its rows. */
 export const benchmarks: Readonly<Record<string, (backend: string, options: BenchOptions) => Promise<BenchRow[]>>> = {
+  align: benchAlign,
   attention: benchAttention,
   data: benchData,
   head: benchHead,
