@@ -13,6 +13,7 @@ import {
   packedLoss,
   packSamples,
   policyOf,
+  pretrainingSamples,
   raft,
   rollout,
   ScoreModel,
@@ -24,6 +25,7 @@ import {
   referenceLogProbabilities,
   logProbabilities,
   tf,
+  TokenDataset,
   Transformer,
   type Sample,
 } from 'lab';
@@ -183,4 +185,13 @@ it('scores the last real token whatever is padded behind it, and learns which an
   expect(accuracy).toBe(1);
   expect(calibration.expectedError).toBeLessThan(0.3);
   model.dispose();
+});
+
+it('mixes in windows of the first text, whole ones and all of their tokens', () => {
+  const text = new TokenDataset([0, 1, 2, 3, 4], 5);
+  const samples = pretrainingSamples(text, { count: 20, length: 4, seed: 1 });
+  const windows = samples.map(({ prompt, completion }) => [...prompt, ...completion].join(''));
+  expect(new Set(windows)).toEqual(new Set(['0123', '1234']));
+  expect(pretrainingSamples(text, { count: 1, length: 5 })[0]).toEqual({ prompt: [0], completion: [1, 2, 3, 4] });
+  expect(() => pretrainingSamples(text, { count: 1, length: 6 })).toThrow('windows of 6 tokens, a text of 5');
 });

@@ -2,7 +2,8 @@
  * @file Chain of hindsight: the model reads a good and a bad answer to the same prompt, each named as what it is, and learns
  * to write either; asked for a good one, it writes one. Liu et al. 2023, sections 2 and 3.
  */
-import { LabError } from '../base/index.ts';
+import { invariant, LabError, Random } from '../base/index.ts';
+import type { TokenDataset } from '../data/index.ts';
 import type { Sample } from './completions.ts';
 import type { PreferencePair } from './direct-preference.ts';
 
@@ -35,4 +36,18 @@ export function hindsightSamples(pairs: readonly PreferencePair[], { good, bad }
 /** Asks for a good answer. */
 export function hindsightPrompt(prompt: readonly number[], { good }: HindsightMarks): number[] {
   return [...prompt, ...good];
+}
+
+/** Windows of the text that the model first learned from, all of whose tokens count: mixed in, so that it is not forgotten. */
+export function pretrainingSamples(
+  text: TokenDataset,
+  { count, length, seed = 0 }: { readonly count: number; readonly length: number; readonly seed?: number },
+): Sample[] {
+  invariant(length >= 2 && length <= text.length, `pretrainingSamples: windows of ${length} tokens, a text of ${text.length}`);
+  const random = new Random(seed);
+  return Array.from({ length: count }, () => {
+    const start = random.integer(text.length - length + 1);
+    const [first, ...rest] = text.ids.subarray(start, start + length);
+    return { prompt: [first!], completion: rest };
+  });
 }

@@ -39,8 +39,8 @@ export async function sequenceKl(policy: Policy, samples: readonly Sample[], bat
     const sums = tf.tidy(() => {
       const batch = completionBatch(samples.slice(start, start + batchSize));
       const targets = countedTargets(batch);
-      const ratios = tf.sub<tf.Tensor1D>(logProbabilities(policy.model, batch, targets), referenceLogProbabilities(policy, batch, targets));
-      return sequenceSums(ratios, targets);
+      const reference = referenceLogProbabilities(policy, batch, targets);
+      return sequenceSums(tf.sub<tf.Tensor1D>(logProbabilities(policy.model, batch, targets), reference), targets);
     });
     found.push(...(await sums.data()));
     sums.dispose();

@@ -182,7 +182,9 @@ class Iteration {
   #checkScores(scores: readonly number[]): void {
     const bad = scores.findIndex((score) => !Number.isFinite(score));
     if (bad < 0) return;
-    throw new LabError(`PPO iteration ${this.#iteration}: the reward of answer ${bad} is ${scores[bad]}; the weights are those before.`);
+    throw new LabError(
+      `PPO iteration ${this.#iteration}: the reward of answer ${bad} is ${scores[bad]}; the weights are those before.`,
+    );
   }
 
   async #experience(samples: readonly Sample[], scores: readonly number[]): Promise<{ experiences: Experience[]; kl: number }> {
@@ -228,7 +230,8 @@ class Iteration {
     const { clip = 0.2, valueCoefficient = 0.1, entropyCoefficient = 0 } = this.#options;
     const batch = completionBatch(part.map(({ sample }) => sample));
     const targets = countedTargets(batch);
-    const row = (of: (experience: Experience) => ArrayLike<number>): Tensor1D => tf.tensor1d(part.flatMap((one) => Array.from(of(one))));
+    const row = (of: (experience: Experience) => ArrayLike<number>): Tensor1D =>
+      tf.tensor1d(part.flatMap((one) => Array.from(of(one))));
     const seen: Scalar[] = [];
     const loss = await this.#step.take(() => {
       const before = row((one) => one.before);

@@ -135,7 +135,9 @@ class PairwiseModel extends TrainableModel implements Batches {
 }
 
 function samplesOf(pairs: readonly PreferencePair[]): Sample[] {
-  return (['chosen', 'rejected'] as const).flatMap((side) => pairs.map((pair) => ({ prompt: pair.prompt, completion: pair[side] })));
+  return (['chosen', 'rejected'] as const).flatMap((side) =>
+    pairs.map((pair) => ({ prompt: pair.prompt, completion: pair[side] })),
+  );
 }
 
 /** @param model changed in place @throws LabError for identical, empty or too long answers; and as `train` */

@@ -7,7 +7,14 @@
  */
 import { tf } from '../backend/index.ts';
 import { interruptible, invariant, LabError, Random } from '../base/index.ts';
-import { checkSamplingOptions, nextTokenDistribution, sampleFrom, tokensTensor, type SamplingOptions, type Transformer } from '../model/index.ts';
+import {
+  checkSamplingOptions,
+  nextTokenDistribution,
+  sampleFrom,
+  tokensTensor,
+  type SamplingOptions,
+  type Transformer,
+} from '../model/index.ts';
 import type { Sample } from './completions.ts';
 
 export interface RolloutOptions extends Pick<SamplingOptions, 'temperature' | 'topK' | 'topP'> {
@@ -25,7 +32,11 @@ export interface RolloutOptions extends Pick<SamplingOptions, 'temperature' | 't
  * @returns a completion of each, of one token or more
  * @throws LabError for an empty prompt, one that leaves no room for `maxTokens` in the context, or an interrupt.
  */
-export async function rollout(model: Transformer, prompts: readonly (readonly number[])[], options: RolloutOptions = {}): Promise<Sample[]> {
+export async function rollout(
+  model: Transformer,
+  prompts: readonly (readonly number[])[],
+  options: RolloutOptions = {},
+): Promise<Sample[]> {
   const { maxTokens = 32, batchSize = 256, seed = 0, endToken, ...sampling } = options;
   invariant(Number.isInteger(maxTokens) && maxTokens >= 1, `rollout: maxTokens must be 1, 2, …, got ${maxTokens}`);
   checkSamplingOptions(sampling);
@@ -81,7 +92,8 @@ class Row {
   }
 
   get done(): boolean {
-    return this.#completion.length === this.#maxTokens || (this.#endToken !== undefined && this.#completion.at(-1) === this.#endToken);
+    const ended = this.#endToken !== undefined && this.#completion.at(-1) === this.#endToken;
+    return ended || this.#completion.length === this.#maxTokens;
   }
 
   /** The token at a position; behind the end any. */
