@@ -5,9 +5,10 @@
  * Shapes: N tokens that were written, over all answers.
  */
 import { offTape, tf, type Scalar, type Tensor1D } from '../backend/index.ts';
-import { interruptible, invariant, LabError, Progress, Random } from '../base/index.ts';
+import { LabError, Random } from '../base/index.ts';
 import { groupAdvantages } from './advantages.ts';
 import { completionBatch } from './completions.ts';
+import { iterate, type Iterated, type IterationReport } from './iterations.ts';
 import { countedTargets, sequenceSums } from './log-probabilities.ts';
 import { clippedObjective } from './losses/clipped.ts';
 import { klEstimate } from './losses/kl.ts';
@@ -34,18 +35,11 @@ export interface GRPOOptions extends Pick<RolloutOptions, 'maxTokens' | 'endToke
   readonly quiet?: boolean;
 }
 
-export interface GRPOReport {
-  readonly iteration: number;
-  readonly reward: number;
-  /** The mean over the answers of Σ log π/π_reference, nats. */
-  readonly kl: number;
+export interface GRPOReport extends IterationReport {
   readonly loss: number;
 }
 
-export interface GRPOResult {
-  readonly reports: readonly GRPOReport[];
-  readonly ended: 'finished' | 'kl limit' | 'interrupted';
-}
+export type GRPOResult = Iterated<GRPOReport>;
 
 /** @param policy its model is changed in place @throws LabError when a reward or a loss is not a finite number */
 export async function grpo(
@@ -55,27 +49,15 @@ export async function grpo(
   options: GRPOOptions,
 ): Promise<GRPOResult> {
   const { iterations, groupSize = 8, learningRate = 1e-4, klLimit = 50, quiet = false, seed = 0, ...rest } = options;
-  invariant(Number.isInteger(iterations) && iterations > 0, `grpo: iterations must be 1, 2, …, got ${iterations}`);
   const { temperature = 1, maxTokens, endToken } = rest;
   const writing = { temperature, ...(maxTokens !== undefined && { maxTokens }), ...(endToken !== undefined && { endToken }) };
   const step = new PolicyStep(policy.model.namedParameters(), { learningRate });
-  const progress = new Progress({ total: iterations, label: 'GRPO', unit: 'iterations', quiet });
   const random = new Random(seed);
-  const reports: GRPOReport[] = [];
   policy.model.eval();
   try {
-    return await interruptible(async (signal) => {
-      for (let iteration = 1; iteration <= iterations; iteration++) {
-        const groups = await sampleGroups(policy.model, prompts, reward, { ...writing, k: groupSize, seed: random.uint32() });
-        const report = { iteration, ...(await learn(policy, groups, step, options, `GRPO iteration ${iteration}`)) };
-        reports.push(report);
-        progress.update(iteration, `reward ${report.reward.toFixed(2)}, KL ${report.kl.toFixed(2)}`);
-        if (report.kl > klLimit) return { reports, ended: 'kl limit' };
-        await signal.breathe();
-        if (signal.stopped) return { reports, ended: 'interrupted' };
-      }
-      progress.done();
-      return { reports, ended: 'finished' };
+    return await iterate({ label: 'GRPO', iterations, klLimit, quiet }, async (iteration) => {
+      const groups = await sampleGroups(policy.model, prompts, reward, { ...writing, k: groupSize, seed: random.uint32() });
+      return { iteration, ...(await learn(policy, groups, step, options, `GRPO iteration ${iteration}`)) };
     });
   } finally {
     step.dispose();

@@ -12,6 +12,7 @@ export * from './direct-preference.ts';
 export * from './ranking.ts';
 export * from './rollout.ts';
 export * from './hindsight.ts';
+export * from './iterations.ts';
 export * from './reward-model.ts';
 export * from './policy-step.ts';
 export * from './ppo.ts';

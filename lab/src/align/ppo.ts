@@ -6,9 +6,10 @@
  * Shapes: N tokens that were written, over all answers.
  */
 import { offTape, tf, type Scalar, type Tensor1D } from '../backend/index.ts';
-import { interruptible, invariant, LabError, Progress, Random } from '../base/index.ts';
+import { LabError, Random } from '../base/index.ts';
 import { generalizedAdvantages, tokenRewards, whiten, type GaeOptions } from './advantages.ts';
 import { completionBatch, type Sample } from './completions.ts';
+import { iterate, type Iterated, type IterationReport } from './iterations.ts';
 import { countedTargets, readBatch, tokenLogProbabilities } from './log-probabilities.ts';
 import { clipFraction, clippedObjective, clippedValueLoss } from './losses/clipped.ts';
 import { klEstimate } from './losses/kl.ts';
@@ -41,12 +42,7 @@ export interface PPOOptions extends GaeOptions, Pick<RolloutOptions, 'maxTokens'
   readonly quiet?: boolean;
 }
 
-export interface PPOReport {
-  readonly iteration: number;
-  /** The mean score of the answers. */
-  readonly reward: number;
-  /** The mean over the answers of Σ log π/π_reference, nats. */
-  readonly kl: number;
+export interface PPOReport extends IterationReport {
   readonly beta: number;
   /** Tokens in an answer. */
   readonly length: number;
@@ -56,11 +52,7 @@ export interface PPOReport {
   readonly seconds: { readonly rollout: number; readonly score: number; readonly update: number };
 }
 
-export interface PPOResult {
-  readonly reports: readonly PPOReport[];
-  /** Why it ended. */
-  readonly ended: 'finished' | 'kl limit' | 'interrupted';
-}
+export type PPOResult = Iterated<PPOReport>;
 
 /** One answer with all that was known when it was written. */
 interface Experience {
@@ -85,31 +77,21 @@ export async function ppo(
   given?: ScoreModel,
 ): Promise<PPOResult> {
   const { iterations, learningRate = 1e-4, quiet = false, klLimit = 50, targetKl } = options;
-  invariant(Number.isInteger(iterations) && iterations > 0, `ppo: iterations must be 1, 2, …, got ${iterations}`);
   const values = given ?? new ScoreModel(policy.model);
   const parameters = new Map([
     ...policy.model.namedParameters(),
     ...[...values.namedParameters()].map(([path, variable]) => [`values.${path}`, variable] as const),
   ]);
   const step = new PolicyStep(parameters, { learningRate });
-  const progress = new Progress({ total: iterations, label: 'PPO', unit: 'iterations', quiet });
-  const reports: PPOReport[] = [];
   const random = new Random(options.seed ?? 0);
   let { beta = 0.05 } = options;
   policy.model.eval();
   try {
-    return await interruptible(async (signal) => {
-      for (let iteration = 1; iteration <= iterations; iteration++) {
-        const report = await new Iteration(policy, values, step, { ...options, beta }, iteration, random).run(prompts, reward);
-        reports.push(report);
-        progress.update(iteration, `reward ${report.reward.toFixed(2)}, KL ${report.kl.toFixed(2)}`);
-        if (report.kl > klLimit) return { reports, ended: 'kl limit' };
-        if (targetKl !== undefined) beta = adaptedBeta(beta, report.kl, targetKl);
-        await signal.breathe();
-        if (signal.stopped) return { reports, ended: 'interrupted' };
-      }
-      progress.done();
-      return { reports, ended: 'finished' };
+    return await iterate({ label: 'PPO', iterations, klLimit, quiet }, async (iteration) => {
+      const turn = new Iteration(policy, values, step, { ...options, beta }, iteration, random);
+      const report = await turn.run(prompts, reward);
+      if (targetKl !== undefined) beta = adaptedBeta(beta, report.kl, targetKl);
+      return report;
     });
   } finally {
     step.dispose();

@@ -98,11 +98,21 @@ function checkSizes(who: string, dataset: TokenDataset, { batchSize, contextLeng
 }
 
 function windows(dataset: TokenDataset, starts: readonly number[], contextLength: number): Batch {
-  const inputs = new Int32Array(starts.length * contextLength);
-  const targets = new Int32Array(starts.length * contextLength);
-  starts.forEach((start, row) => {
-    inputs.set(dataset.ids.subarray(start, start + contextLength), row * contextLength);
-    targets.set(dataset.ids.subarray(start + 1, start + 1 + contextLength), row * contextLength);
+  return batchOf(starts.map((start) => dataset.ids.subarray(start, start + contextLength + 1)));
+}
+
+/**
+ * A batch of windows of the same length, a row each.
+ *
+ * @param rows each of T + 1 tokens
+ */
+export function batchOf(rows: readonly Int32Array[]): Batch {
+  const contextLength = rows[0]!.length - 1;
+  const inputs = new Int32Array(rows.length * contextLength);
+  const targets = new Int32Array(rows.length * contextLength);
+  rows.forEach((tokens, row) => {
+    inputs.set(tokens.subarray(0, contextLength), row * contextLength);
+    targets.set(tokens.subarray(1), row * contextLength);
   });
-  return { inputs, targets, batchSize: starts.length, contextLength };
+  return { inputs, targets, batchSize: rows.length, contextLength };
 }

@@ -4,7 +4,7 @@
  * Shapes: B sequences of T tokens; every row of a batch is from one source, so shares of rows are shares of tokens.
  */
 import { invariant, LabError, Random, type RandomState } from '../base/index.ts';
-import type { BatchOptions, Batches } from './batches.ts';
+import { batchOf, type BatchOptions, type Batches } from './batches.ts';
 import type { TokenDataset } from './dataset.ts';
 import { mixtureShares, type MixtureShare } from './mixture.ts';
 
@@ -50,14 +50,7 @@ export function mixtureBatches(sources: readonly MixtureDataset[], options: Mixt
   const random = new Random(seed);
   return {
     next() {
-      const inputs = new Int32Array(batchSize * contextLength);
-      const targets = new Int32Array(batchSize * contextLength);
-      for (let row = 0; row < batchSize; row++) {
-        const window = decks[indexByWeight(random, weights)]!.next();
-        inputs.set(window.subarray(0, contextLength), row * contextLength);
-        targets.set(window.subarray(1), row * contextLength);
-      }
-      return { inputs, targets, batchSize, contextLength };
+      return batchOf(Array.from({ length: batchSize }, () => decks[indexByWeight(random, weights)]!.next()));
     },
     get drawn() {
       return drawnFrom(decks, contextLength);

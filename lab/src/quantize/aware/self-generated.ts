@@ -8,7 +8,7 @@
  */
 import { tf } from '../../backend/index.ts';
 import { interruptible, invariant, LabError, Progress, Random, type RandomState } from '../../base/index.ts';
-import type { Batches } from '../../data/index.ts';
+import { batchOf, type Batches } from '../../data/index.ts';
 import { nextTokenDistribution, sampleFrom, tokensTensor, type Transformer } from '../../model/index.ts';
 
 export interface SelfGeneratedOptions {
@@ -119,14 +119,7 @@ export function sequenceBatches(
   const random = new Random(seed);
   return {
     next() {
-      const inputs = new Int32Array(batchSize * contextLength);
-      const targets = new Int32Array(batchSize * contextLength);
-      for (let row = 0; row < batchSize; row++) {
-        const sequence = sequences[random.integer(sequences.length)]!;
-        inputs.set(sequence.subarray(0, contextLength), row * contextLength);
-        targets.set(sequence.subarray(1), row * contextLength);
-      }
-      return { inputs, targets, batchSize, contextLength };
+      return batchOf(Array.from({ length: batchSize }, () => sequences[random.integer(sequences.length)]!));
     },
     get state() {
       return random.state;
