@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { tf } from '../backend/index.ts';
-import { LabError } from '../base/index.ts';
+import { LabError, Progress } from '../base/index.ts';
 import { sequentialBatches, TokenDataset, type Batch } from '../data/index.ts';
 import { readText, writeAtomically } from '../files/index.ts';
 import { tokensTensor, type Transformer } from '../model/index.ts';
@@ -161,12 +161,15 @@ class Table {
     }
     const path = join(this.#context.folder, 'rows.json');
     const rows = await readRows(path);
+    const { quiet } = this.#context;
+    const progress = new Progress({ total: work.length, from: rows.length, label: 'table', unit: 'rows', quiet });
     for (const [method, bits] of work.slice(rows.length)) {
       rows.push({ method, ...bits, ...(await this.#measured(method, bits)) });
       this.#context.throwIfInterrupted();
       await writeAtomically(path, [Buffer.from(JSON.stringify(rows))]);
-      if (!this.#context.quiet) console.log(describeRows(rows.slice(-1)));
+      progress.update(rows.length, describeRows(rows.slice(-1)));
     }
+    progress.done();
     return rows;
   }
 
