@@ -31,7 +31,11 @@ onEveryBackend(() => {
       });
       await expectNear(a!.logits, b!.logits, 1e-5);
       expect([...a!.gradients.keys()]).toEqual([...b!.gradients.keys()]);
-      for (const [path, gradient] of a!.gradients) await expectNear(gradient, b!.gradients.get(path)!, 1e-4, path, 1e-4);
+      for (const [path, gradient] of a!.gradients) {
+        // A key's bias adds the same to all scores of a query, which softmax does not see: its gradient is nothing but rounding.
+        const floor = path.endsWith('attention.key.bias') ? 1e-2 : 1e-4;
+        await expectNear(gradient, b!.gradients.get(path)!, 1e-4, path, floor);
+      }
       expect(a!.adapted.report().trainable).toBe(b!.adapted.report().trainable);
     },
   );
