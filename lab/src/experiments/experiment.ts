@@ -71,9 +71,10 @@ export async function runExperiment<Settings extends object, Result>(
   experiment: Experiment<Settings, Result>,
   { size: wanted, again = false, quiet = false }: ExperimentOptions = {},
 ): Promise<Finding<Settings, Result>> {
-  const size = wanted ?? ((await findingOf(experiment, 'full')) ? 'full' : 'small');
-  const known = again ? undefined : await findingOf(experiment, size);
-  if (known) return known;
+  const full = wanted === 'small' ? undefined : await findingOf(experiment, 'full');
+  const size = wanted ?? (full ? 'full' : 'small');
+  const known = size === 'full' ? full : await findingOf(experiment, 'small');
+  if (known && !again) return known;
   const settings = experiment.settings[size];
   const folder = folderOf(experiment, size);
   if (again) await rm(folder, { recursive: true, force: true });
