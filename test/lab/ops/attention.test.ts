@@ -30,6 +30,7 @@ import { relativeError } from '../core-fixture.ts';
 import { hasTensorFlow } from '../tensorflow.ts';
 import { attentionTruth, type Shape } from './attention-truth.ts';
 import { hasSoftwareGpu } from './software-gpu.ts';
+import { onBackend } from '../on-backend.ts';
 
 const FORWARD = 1e-5;
 const BACKWARD = 1e-4;
@@ -410,14 +411,7 @@ describe.each(Object.entries(runners))('fused attention on %s', (_name, { backen
 });
 
 describe.runIf(hasSoftwareGpu)('on webgpu', () => {
-  beforeAll(async () => {
-    await startBackend({ backend: 'webgpu', softwareGpu: true });
-    tf.engine().startScope();
-  });
-  afterAll(async () => {
-    tf.engine().endScope();
-    await stopBackend();
-  });
+  onBackend({ backend: 'webgpu', softwareGpu: true });
   const queries = (length: number): Tensor4D => tf.ones([1, 1, length, 4]);
 
   it('attention runs on the kernels, and a bias has its gradient computed only if somebody wants it', async () => {

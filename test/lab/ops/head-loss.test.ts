@@ -9,8 +9,6 @@ import {
   linearCrossEntropyReference,
   Random,
   runnableFlavours,
-  startBackend,
-  stopBackend,
   tf,
   Transformer,
   wasmHeap,
@@ -19,10 +17,11 @@ import {
   type Tensor1D,
   type Tensor2D,
 } from 'lab';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { rowsInChunk } from '../../../lab/dist/ops/head-loss/chunks.js';
 import { relativeError } from '../core-fixture.ts';
 import { hasSoftwareGpu } from './software-gpu.ts';
+import { onBackend } from '../on-backend.ts';
 
 const random = new Random(11);
 const IGNORED = -100;
@@ -209,17 +208,7 @@ const engines = [
 ] as const;
 
 describe.each(engines)('linearCrossEntropy on $backend $flavour, threads: $threads', ({ backend, flavour, threads }) => {
-  beforeAll(async () => {
-    await stopBackend();
-    process.env['LAB_WASM_FLAVOUR'] = flavour;
-    await startBackend({ backend, threads, softwareGpu: true });
-    tf.engine().startScope();
-  });
-  afterAll(async () => {
-    tf.engine().endScope();
-    await stopBackend();
-    delete process.env['LAB_WASM_FLAVOUR'];
-  });
+  onBackend({ backend, threads, softwareGpu: true }, flavour);
   tests();
   if (backend !== 'wasm') return;
   it('holds a part of the logits beside the gradients, and gives it back', async () => {

@@ -8,17 +8,16 @@ import {
   geluMLP,
   linear,
   Random,
-  startBackend,
-  stopBackend,
   tf,
   withMatmulPrecision,
   type Tensor,
   type Tensor1D,
   type Tensor2D,
 } from 'lab';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { relativeError } from '../core-fixture.ts';
 import { hasSoftwareGpu } from './software-gpu.ts';
+import { onBackend } from '../on-backend.ts';
 
 const random = new Random(3);
 /** A matrix in double precision, row by row. */
@@ -106,14 +105,7 @@ const sizes = [
 ] as const;
 
 describe.runIf(hasSoftwareGpu)('on webgpu', () => {
-  beforeAll(async () => {
-    await startBackend({ backend: 'webgpu', softwareGpu: true });
-    tf.engine().startScope();
-  });
-  afterAll(async () => {
-    tf.engine().endScope();
-    await stopBackend();
-  });
+  onBackend({ backend: 'webgpu', softwareGpu: true });
 
   it('the linear layer has kernels of its own', () => {
     expect(acceleratedOperations()).toEqual(expect.arrayContaining(['BatchMatMul', 'lab.linear', 'lab.linearGradient']));

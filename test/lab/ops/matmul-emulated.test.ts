@@ -6,17 +6,16 @@ import {
   multiplyOnGpu,
   Random,
   runningWebGpu,
-  startBackend,
-  stopBackend,
   tf,
   withMatmulPrecision,
   type GpuProduct,
   type SubgroupMatrix,
 } from 'lab';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { relativeError } from '../core-fixture.ts';
 import { toHalf } from './matmul-truth.ts';
 import { hasSoftwareGpu, matrixOf } from './software-gpu.ts';
+import { onBackend } from '../on-backend.ts';
 
 const booleans = [false, true];
 
@@ -80,14 +79,7 @@ type Size = readonly [number, number, number];
 
 describe.runIf(hasSoftwareGpu)('what the software GPU cannot run, emulated', () => {
   const random = new Random(2);
-  beforeAll(async () => {
-    await startBackend({ backend: 'webgpu', softwareGpu: true });
-    tf.engine().startScope();
-  });
-  afterAll(async () => {
-    tf.engine().endScope();
-    await stopBackend();
-  });
+  onBackend({ backend: 'webgpu', softwareGpu: true });
 
   /** Runs the product as a device with those features would, its shaders emulated; also tells their names. */
   function multiplyAs({ features, matrix }: Pretended, product: GpuProduct): { keys: string[]; tensors: tf.Tensor[] } {

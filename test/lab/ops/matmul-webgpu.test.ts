@@ -2,11 +2,12 @@
  * @file The matrix product on webgpu, against sums in double precision: every transposition, batches, edges that fit no tile,
  * few rows, sums cut into parts, rounded operands.
  */
-import { Random, startBackend, stopBackend, tf, withMatmulPrecision, type MatmulPrecision, type Tensor } from 'lab';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Random, tf, withMatmulPrecision, type MatmulPrecision, type Tensor } from 'lab';
+import { describe, expect, it } from 'vitest';
 import { relativeError } from '../core-fixture.ts';
 import { single, toHalf, TOLERANCE, transpositions, worstOf, type Product } from './matmul-truth.ts';
 import { hasSoftwareGpu } from './software-gpu.ts';
+import { onBackend } from '../on-backend.ts';
 
 const random = new Random(11);
 const normal = (...shape: number[]): Tensor => tf.tensor(random.normals(shape.reduce((size, n) => size * n, 1)), shape);
@@ -17,14 +18,7 @@ const shadersOf = async (run: () => unknown): Promise<string> => {
 };
 
 describe.runIf(hasSoftwareGpu)('matMul on webgpu', () => {
-  beforeAll(async () => {
-    await startBackend({ backend: 'webgpu', softwareGpu: true });
-    tf.engine().startScope();
-  });
-  afterAll(async () => {
-    tf.engine().endScope();
-    await stopBackend();
-  });
+  onBackend({ backend: 'webgpu', softwareGpu: true });
 
   it('is right for odd sizes and all transpositions', async () => {
     const sizes = [1, 3, 5, 17, 33, 63, 65, 127];
@@ -141,14 +135,7 @@ describe.runIf(hasSoftwareGpu)('matMul on webgpu', () => {
 });
 
 describe.runIf(hasSoftwareGpu)('mixed precision on webgpu', () => {
-  beforeAll(async () => {
-    await startBackend({ backend: 'webgpu', softwareGpu: true });
-    tf.engine().startScope();
-  });
-  afterAll(async () => {
-    tf.engine().endScope();
-    await stopBackend();
-  });
+  onBackend({ backend: 'webgpu', softwareGpu: true });
 
   /** Of the kernel on `valuesA` [m, k] and `valuesB` [k, n], against the sum of products of what `round` makes of them. */
   async function errorOfMixed(

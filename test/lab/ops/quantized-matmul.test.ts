@@ -22,9 +22,10 @@ import {
   type Tensor,
   type Tensor1D,
 } from 'lab';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { relativeError } from '../core-fixture.ts';
 import { hasSoftwareGpu } from './software-gpu.ts';
+import { onBackend } from '../on-backend.ts';
 
 const random = new Random(17);
 
@@ -303,17 +304,7 @@ const engines = [
 ] as const;
 
 describe.each(engines)('quantizedMatmul on $backend $flavour, threads: $threads', ({ backend, flavour, threads }) => {
-  beforeAll(async () => {
-    await stopBackend();
-    process.env['LAB_WASM_FLAVOUR'] = flavour;
-    await startBackend({ backend, threads, softwareGpu: true });
-    tf.engine().startScope();
-  });
-  afterAll(async () => {
-    tf.engine().endScope();
-    await stopBackend();
-    delete process.env['LAB_WASM_FLAVOUR'];
-  });
+  onBackend({ backend, threads, softwareGpu: true }, flavour);
   tests(backend, flavour);
 });
 
