@@ -18,14 +18,14 @@ import { beforeAll, expect, it } from 'vitest';
 
 const config = { vocabSize: 11, contextLength: 16, layers: 1, width: 16, heads: 2, seed: 5 };
 const prompts = Array.from({ length: 32 }, (_, i) => [1 + (i % 5)]);
-const fours = ({ completion }: Sample): number => completion.filter((token) => token === 4).length;
+const fours = (samples: readonly Sample[]): number[] => samples.map(({ completion }) => completion.filter((token) => token === 4).length);
 const options: PPOOptions = { iterations: 8, maxTokens: 4, learningRate: 5e-3, beta: 0, epochs: 2, stepKlLimit: 1, quiet: true };
 
 beforeAll(async () => void (await startBackend({ backend: 'wasm', threads: 2 })));
 
 it('writes more and more of what is rewarded, and reports how far it has gone and what took the time', async () => {
   const policy = policyOf(new Transformer(config));
-  const { reports, ended } = await ppo(policy, prompts, (samples) => samples.map(fours), options);
+  const { reports, ended } = await ppo(policy, prompts, fours, options);
   expect(ended).toBe('finished');
   expect(reports.at(-1)!.reward).toBeGreaterThan(reports[0]!.reward + 1);
   expect(reports[0]!.kl).toBeCloseTo(0, 4);
@@ -36,7 +36,7 @@ it('writes more and more of what is rewarded, and reports how far it has gone an
 it('stays closer to its reference when distance costs', async () => {
   const far = async (beta: number): Promise<number> => {
     const policy = policyOf(new Transformer(config));
-    const { reports } = await ppo(policy, prompts, (samples) => samples.map(fours), { ...options, beta });
+    const { reports } = await ppo(policy, prompts, fours, { ...options, beta });
     return reports.at(-1)!.kl;
   };
   expect(await far(3)).toBeLessThan(0.5 * (await far(0)));
@@ -44,14 +44,14 @@ it('stays closer to its reference when distance costs', async () => {
 
 it('does the same for the same seed', async () => {
   const run = async (): Promise<number[]> => {
-    const { reports } = await ppo(policyOf(new Transformer(config)), prompts, (samples) => samples.map(fours), { ...options, iterations: 2 });
+    const { reports } = await ppo(policyOf(new Transformer(config)), prompts, fours, { ...options, iterations: 2 });
     return reports.flatMap(({ reward, kl, loss }) => [reward, kl, loss]);
   };
   expect(await run()).toEqual(await run());
 });
 
 it('ends when the KL passes the limit, and when a reward is no number, saying where', async () => {
-  const limited = await ppo(policyOf(new Transformer(config)), prompts, (samples) => samples.map(fours), { ...options, klLimit: 0.2 });
+  const limited = await ppo(policyOf(new Transformer(config)), prompts, fours, { ...options, klLimit: 0.2 });
   expect(limited.ended).toBe('kl limit');
   expect(limited.reports.length).toBeLessThan(8);
   let calls = 0;
@@ -83,14 +83,14 @@ it('learns from groups of answers without a value model', async () => {
   expect(reports[0]!.kl).toBeCloseTo(0, 4);
   const limited = await grpo(policy, prompts.slice(0, 5), fours, { ...settings, klLimit: 0.01 });
   expect(limited.ended).toBe('kl limit');
-  await expect(grpo(policy, prompts.slice(0, 5), () => NaN, settings)).rejects.toThrow('GRPO iteration 1: a reward is NaN');
+  await expect(grpo(policy, prompts.slice(0, 5), (samples) => samples.map(() => NaN), settings)).rejects.toThrow('GRPO iteration 1: a reward is NaN');
 });
 
 it('measures reward, distance, length and variety of what a policy writes', async () => {
   const model = new Transformer(config);
   const policy = policyOf(model);
   const samples = await rollout(model, prompts, { maxTokens: 4 });
-  const measures = await measureAlignment(policy, samples, samples.map(fours));
+  const measures = await measureAlignment(policy, samples, fours(samples));
   expect(measures.kl).toBeCloseTo(0, 5);
   expect(measures.length).toBe(4);
   expect(measures.rewardInterval.low).toBeLessThanOrEqual(measures.reward);

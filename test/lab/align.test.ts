@@ -36,7 +36,7 @@ const config = { vocabSize: 11, contextLength: 24, layers: 1, width: 16, heads: 
 /** Whatever the prompt: the answer 3 4 5 and the end mark 0. */
 const lesson: Sample[] = [[7, 8], [9], [10, 7, 8]].map((prompt) => ({ prompt, completion: [3, 4, 5, 0] }));
 const prompts = lesson.map(({ prompt }) => prompt);
-const fours = ({ completion }: Sample): number => completion.filter((token) => token === 4).length;
+const fours = (samples: readonly Sample[]): number[] => samples.map(({ completion }) => completion.filter((token) => token === 4).length);
 
 onEveryBackend((backend) => {
   it('learns completions and nothing of the prompts', async () => {

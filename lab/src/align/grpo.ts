@@ -14,7 +14,7 @@ import { clippedObjective } from './losses/clipped.ts';
 import { klEstimate } from './losses/kl.ts';
 import { PolicyStep } from './policy-step.ts';
 import { logProbabilities, referenceLogProbabilities, type Policy } from './policy.ts';
-import { sampleGroups, type RankedGroup, type SampleReward } from './ranking.ts';
+import { sampleGroups, type AnswerReward, type RankedGroup } from './ranking.ts';
 import type { RolloutOptions } from './rollout.ts';
 
 export interface GRPOOptions extends Pick<RolloutOptions, 'maxTokens' | 'endToken' | 'seed'> {
@@ -45,7 +45,7 @@ export type GRPOResult = Iterated<GRPOReport>;
 export async function grpo(
   policy: Policy,
   prompts: readonly (readonly number[])[],
-  reward: SampleReward,
+  reward: AnswerReward,
   options: GRPOOptions,
 ): Promise<GRPOResult> {
   const { iterations, groupSize = 8, learningRate = 1e-4, klLimit = 50, quiet = false, seed = 0, ...rest } = options;

@@ -15,6 +15,7 @@ import { clipFraction, clippedObjective, clippedValueLoss } from './losses/clipp
 import { klEstimate } from './losses/kl.ts';
 import { PolicyStep } from './policy-step.ts';
 import { logProbabilities, referenceLogProbabilities, type Policy } from './policy.ts';
+import type { AnswerReward } from './ranking.ts';
 import { ScoreModel } from './reward-model.ts';
 import { rollout, type RolloutOptions } from './rollout.ts';
 
@@ -72,7 +73,7 @@ interface Experience {
 export async function ppo(
   policy: Policy,
   prompts: readonly (readonly number[])[],
-  reward: (samples: readonly Sample[]) => Promise<readonly number[]> | readonly number[],
+  reward: AnswerReward,
   options: PPOOptions,
   given?: ScoreModel,
 ): Promise<PPOResult> {
@@ -130,10 +131,7 @@ class Iteration {
     this.#temperature = { temperature: options.temperature ?? 1 };
   }
 
-  async run(
-    prompts: readonly (readonly number[])[],
-    reward: (samples: readonly Sample[]) => Promise<readonly number[]> | readonly number[],
-  ): Promise<PPOReport> {
+  async run(prompts: readonly (readonly number[])[], reward: AnswerReward): Promise<PPOReport> {
     const { maxTokens, endToken, beta } = this.#options;
     const times = [performance.now()];
     const samples = await rollout(this.#policy.model, prompts, {
