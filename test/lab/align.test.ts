@@ -67,6 +67,14 @@ onEveryBackend((backend) => {
     );
     expect(relativeError(await packedLoss(model, packed).data(), await apart.data())).toBeLessThan(1e-5);
     expect(() => packedLoss(new Transformer(config), packed)).toThrow('learned positions');
+    const losses = async (together: boolean): Promise<number[]> => {
+      const learner = new Transformer({ ...config, position: 'rotary' });
+      const options = { steps: 4, learningRate: 1e-2, packed: together, quiet: true };
+      return (await supervisedFineTuning(learner, samples, options)).losses.map(({ loss }) => loss);
+    };
+    expect(relativeError(await losses(true), await losses(false))).toBeLessThan(1e-4);
+    const refused = supervisedFineTuning(new Transformer(config), samples, { steps: 1, packed: true });
+    await expect(refused).rejects.toThrow('learned positions');
   });
 
   it('writes side by side what it writes one by one, whatever the lengths of the prompts', async () => {

@@ -7,7 +7,9 @@
 import { offTape, tf, type Scalar, type Tensor1D } from '../backend/index.ts';
 import { LabError, Random } from '../base/index.ts';
 import { groupAdvantages } from './advantages.ts';
+import type { CheckpointOptions } from '../train/index.ts';
 import { completionBatch } from './completions.ts';
+import type { Learner } from './iteration-checkpoint.ts';
 import { iterate, type Iterated, type IterationReport } from './iterations.ts';
 import { countedTargets, sequenceSums } from './log-probabilities.ts';
 import { clippedObjective } from './losses/clipped.ts';
@@ -32,6 +34,8 @@ export interface GRPOOptions extends Pick<RolloutOptions, 'maxTokens' | 'endToke
   readonly clip?: number;
   /** End the training when the KL of an answer is larger, in nats (default 50). */
   readonly klLimit?: number;
+  /** Saved every ten iterations unless told, and after the last. */
+  readonly checkpoint?: CheckpointOptions;
   readonly quiet?: boolean;
 }
 
@@ -48,14 +52,15 @@ export async function grpo(
   reward: AnswerReward,
   options: GRPOOptions,
 ): Promise<GRPOResult> {
-  const { iterations, groupSize = 8, learningRate = 1e-4, klLimit = 50, quiet = false, seed = 0, ...rest } = options;
+  const { iterations, groupSize = 8, learningRate = 1e-4, klLimit = 50, quiet = false, seed = 0, checkpoint, ...rest } = options;
   const { temperature = 1, maxTokens, endToken } = rest;
   const writing = { temperature, ...(maxTokens !== undefined && { maxTokens }), ...(endToken !== undefined && { endToken }) };
   const step = new PolicyStep(policy.model.namedParameters(), { learningRate });
   const random = new Random(seed);
+  const learner: Learner = { model: policy.model, step, random };
   policy.model.eval();
   try {
-    return await iterate({ label: 'GRPO', iterations, klLimit, quiet }, async (iteration) => {
+    return await iterate({ label: 'GRPO', iterations, klLimit, checkpoint, quiet }, learner, async (iteration) => {
       const groups = await sampleGroups(policy.model, prompts, reward, { ...writing, k: groupSize, seed: random.uint32() });
       return { iteration, ...(await learn(policy, groups, step, options, `GRPO iteration ${iteration}`)) };
     });

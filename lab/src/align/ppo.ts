@@ -8,6 +8,7 @@
 import { offTape, tf, type Scalar, type Tensor1D } from '../backend/index.ts';
 import { LabError, Random } from '../base/index.ts';
 import { generalizedAdvantages, tokenRewards, whiten, type GaeOptions } from './advantages.ts';
+import type { CheckpointOptions } from '../train/index.ts';
 import { completionBatch, type Sample } from './completions.ts';
 import { iterate, type Iterated, type IterationReport } from './iterations.ts';
 import { countedTargets, readBatch, tokenLogProbabilities } from './log-probabilities.ts';
@@ -40,6 +41,8 @@ export interface PPOOptions extends GaeOptions, Pick<RolloutOptions, 'maxTokens'
   readonly clip?: number;
   readonly valueCoefficient?: number;
   readonly entropyCoefficient?: number;
+  /** Saved every ten iterations unless told, and after the last; with the values, the draws and β. */
+  readonly checkpoint?: CheckpointOptions;
   readonly quiet?: boolean;
 }
 
@@ -77,21 +80,18 @@ export async function ppo(
   options: PPOOptions,
   given?: ScoreModel,
 ): Promise<PPOResult> {
-  const { iterations, learningRate = 1e-4, quiet = false, klLimit = 50, targetKl } = options;
+  const { iterations, learningRate = 1e-4, quiet = false, klLimit = 50, targetKl, checkpoint } = options;
   const values = given ?? new ScoreModel(policy.model);
-  const parameters = new Map([
-    ...policy.model.namedParameters(),
-    ...[...values.namedParameters()].map(([path, variable]) => [`values.${path}`, variable] as const),
-  ]);
-  const step = new PolicyStep(parameters, { learningRate });
+  const companions = new Map([...values.namedParameters()].map(([path, variable]) => [`values.${path}`, variable] as const));
+  const step = new PolicyStep(new Map([...policy.model.namedParameters(), ...companions]), { learningRate });
   const random = new Random(options.seed ?? 0);
-  let { beta = 0.05 } = options;
+  const learner = { model: policy.model, companions, step, random, beta: options.beta ?? 0.05 };
   policy.model.eval();
   try {
-    return await iterate({ label: 'PPO', iterations, klLimit, quiet }, async (iteration) => {
-      const turn = new Iteration(policy, values, step, { ...options, beta }, iteration, random);
+    return await iterate({ label: 'PPO', iterations, klLimit, checkpoint, quiet }, learner, async (iteration) => {
+      const turn = new Iteration(policy, values, step, { ...options, beta: learner.beta }, iteration, random);
       const report = await turn.run(prompts, reward);
-      if (targetKl !== undefined) beta = adaptedBeta(beta, report.kl, targetKl);
+      if (targetKl !== undefined) learner.beta = adaptedBeta(learner.beta, report.kl, targetKl);
       return report;
     });
   } finally {

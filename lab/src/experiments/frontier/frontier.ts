@@ -46,20 +46,17 @@ export interface FrontierResult {
   readonly rewardAccuracy: readonly number[];
 }
 
-const methods: readonly MethodSettings[] = [
-  { method: 'SFT' },
-  { method: 'best-of-n', k: 2 },
-  { method: 'best-of-n', k: 4 },
-  { method: 'best-of-n', k: 16 },
-  { method: 'RAFT', k: 8, rounds: 2, learningRate: 2e-3 },
-  { method: 'RAFT', k: 8, rounds: 8, learningRate: 2e-3 },
-  { method: 'DPO', beta: 1, steps: 150, learningRate: 1e-3 },
-  { method: 'DPO', beta: 0.2, steps: 150, learningRate: 1e-3 },
-  { method: 'CoH', steps: 200, learningRate: 2e-3 },
-  { method: 'PPO', beta: 0.5, rounds: 20, learningRate: 1e-3 },
-  { method: 'PPO', beta: 0.1, rounds: 20, learningRate: 1e-3 },
-  { method: 'GRPO', k: 8, beta: 0.1, rounds: 20, learningRate: 1e-3 },
-];
+const setTo = {
+  best: (k: number): MethodSettings => ({ method: 'best-of-n', k }),
+  raft: (rounds: number): MethodSettings => ({ method: 'RAFT', k: 4, rounds, learningRate: 1e-3 }),
+  dpo: (beta: number): MethodSettings => ({ method: 'DPO', beta, steps: 100, learningRate: 7e-4 }),
+  hindsight: (steps: number): MethodSettings => ({ method: 'CoH', steps, learningRate: 4e-3 }),
+  ppo: (beta: number): MethodSettings => ({ method: 'PPO', beta, rounds: 16, learningRate: 1e-3 }),
+  grpo: (beta: number): MethodSettings => ({ method: 'GRPO', k: 8, beta, rounds: 15, learningRate: 1e-3 }),
+} as const;
+
+const common = { start: smallAlignmentStart, seeds: [1, 2, 3], pairs: 2000, rewardSteps: 300, fewPairs: 30 } as const;
+const chase: MethodSettings = { method: 'PPO', beta: 0, rounds: 20, learningRate: 2e-3 };
 
 export const frontierExperiment: Experiment<FrontierSettings, FrontierResult> = {
   name: 'frontier',
@@ -67,24 +64,32 @@ export const frontierExperiment: Experiment<FrontierSettings, FrontierResult> = 
   version: 1,
   settings: {
     small: {
-      start: smallAlignmentStart,
-      seeds: [1, 2, 3],
-      pairs: 600,
-      rewardSteps: 150,
-      methods,
+      ...common,
+      methods: [
+        { method: 'SFT' },
+        ...[2, 4, 16].map(setTo.best),
+        ...[1, 3].map(setTo.raft),
+        ...[1, 0.3].map(setTo.dpo),
+        setTo.hindsight(150),
+        ...[0.5, 0.15].map(setTo.ppo),
+        setTo.grpo(0.3),
+      ],
       answers: 16,
-      pushed: { method: 'PPO', beta: 0, rounds: 20, learningRate: 2e-3 },
-      fewPairs: 30,
+      pushed: chase,
     },
     full: {
-      start: smallAlignmentStart,
-      seeds: [1, 2, 3],
-      pairs: 600,
-      rewardSteps: 150,
-      methods,
+      ...common,
+      methods: [
+        { method: 'SFT' },
+        ...[2, 4, 8, 16, 64].map(setTo.best),
+        ...[1, 2, 3, 8].map(setTo.raft),
+        ...[2, 1, 0.5, 0.3].map(setTo.dpo),
+        ...[150, 400].map(setTo.hindsight),
+        ...[1, 0.5, 0.25, 0.15].map(setTo.ppo),
+        ...[0.5, 0.3].map(setTo.grpo),
+      ],
       answers: 64,
-      pushed: { method: 'PPO', beta: 0, rounds: 20, learningRate: 2e-3 },
-      fewPairs: 30,
+      pushed: { ...chase, rounds: 40 },
     },
   },
   async run(settings, context) {
@@ -172,7 +177,7 @@ class Frontier {
   async #rewardModel(pairs: readonly PreferencePair[], seed: number): Promise<ScoreModel> {
     const { rewardSteps: steps } = this.#settings;
     const judge = new ScoreModel(this.#start.model, seed);
-    await trainRewardModel(judge, pairs, { steps, learningRate: 2e-3, batchSize: 32, seed, quiet: true });
+    await trainRewardModel(judge, pairs, { steps, learningRate: 3e-3, batchSize: 32, seed, quiet: true });
     this.#context.throwIfInterrupted();
     return judge;
   }

@@ -2,7 +2,7 @@
  * @file Where all methods of alignment start from: a small model that has learned the market's statements, and then to answer
  * as people do, well and badly.
  */
-import { supervisedFineTuning, type Sample } from '../../align/index.ts';
+import { pretrainingSamples, supervisedFineTuning, type Sample } from '../../align/index.ts';
 import { randomBatches, type TokenDataset } from '../../data/index.ts';
 import { Transformer, type TransformerPreset } from '../../model/index.ts';
 import { train } from '../../train/index.ts';
@@ -36,6 +36,8 @@ export interface AlignmentStart {
 }
 
 const [STATEMENTS, UNSEEN, LESSONS] = [2000, 200, 2400];
+/** Windows of the first text among the lessons, so that it is not forgotten. */
+const REMINDERS = 300;
 
 /** Trains the model; a few seconds. */
 export async function alignmentStart(
@@ -48,6 +50,7 @@ export async function alignmentStart(
   const model = new Transformer({ ...preset, vocabSize: market.vocabSize, seed: 1 });
   const windows = randomBatches(text, { batchSize: 16, contextLength: 16, seed: 1 });
   await train(model, windows, { steps: pretrainingSteps, learningRate: 5e-3, quiet });
-  await supervisedFineTuning(model, lessons, { steps: fineTuningSteps, learningRate: 8e-3, batchSize: 32, quiet });
+  const reminders = pretrainingSamples(text, { count: REMINDERS, length: 16, seed: 1 });
+  await supervisedFineTuning(model, [...lessons, ...reminders], { steps: fineTuningSteps, learningRate: 8e-3, batchSize: 32, quiet });
   return { market, model: model.eval(), text, unseenText, lessons };
 }

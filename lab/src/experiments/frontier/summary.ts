@@ -70,9 +70,10 @@ export function frontierEntries(runs: readonly FrontierRun[]): FrontierEntry[] {
   });
 }
 
-/** `DPO, β 0.1`. */
-export function settingName({ method, beta, k, rounds }: MethodSettings): string {
+/** `DPO, β 0.1`: by what makes it go further or less far. */
+export function settingName({ method, beta, k, rounds, steps }: MethodSettings): string {
+  if (method === 'SFT') return method;
   if (method === 'best-of-n') return `best of ${k}`;
-  if (method === 'RAFT') return `RAFT, ${rounds} rounds`;
-  return beta === undefined ? method : `${method}, β ${beta}`;
+  if (method === 'RAFT') return `RAFT, ${rounds} ${rounds === 1 ? 'round' : 'rounds'}`;
+  return method === 'CoH' ? `CoH, ${steps} steps` : `${method}, β ${beta}`;
 }
