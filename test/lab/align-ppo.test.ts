@@ -85,12 +85,13 @@ it.each([
   const folder = mkdtempSync(join(tmpdir(), 'lab-align-'));
   const path = join(folder, 'policy.safetensors');
   try {
-    const whole = await learn(policyOf(new Transformer(config)), fours, { iterations: 4, targetKl: 1 });
-    await learn(policyOf(new Transformer(config)), fours, { iterations: 2, targetKl: 1, checkpoint: { path, tokenizer } });
+    const whole = await learn(policyOf(new Transformer(config)), fours, { iterations: 4, targetKl: 1, beta: 0.1 });
+    await learn(policyOf(new Transformer(config)), fours, { iterations: 2, targetKl: 1, beta: 0.1, checkpoint: { path, tokenizer } });
     const model = new Transformer({ ...config, seed: 6 });
     const policy = policyOf(model, new Transformer(config));
-    const resumed = await learn(policy, fours, { iterations: 4, targetKl: 1, checkpoint: { path, tokenizer, resume: true } });
-    const numbers = ({ reports }: Iterated<IterationReport>): number[] => reports.flatMap(({ reward, kl }) => [reward, kl]);
+    const resumed = await learn(policy, fours, { iterations: 4, targetKl: 1, beta: 0.1, checkpoint: { path, tokenizer, resume: true } });
+    const numbers = ({ reports }: Iterated<IterationReport & { readonly beta?: number }>): number[] =>
+      reports.flatMap(({ reward, kl, beta = 0 }) => [reward, kl, beta]);
     expect(relativeError(numbers(resumed), numbers(whole))).toBeLessThan(1e-4);
     const { model: read } = await loadModel(path);
     const [kept] = await logProbabilities(read, completionBatch([lesson])).data();

@@ -46,6 +46,12 @@ describe('the market in phrases', () => {
       expect(market.trueReward({ prompt: question.ids, completion })).toBe(own);
       expect(market.trueReward({ prompt: [...question.ids, ...market.marks.good], completion })).toBe(own);
     }
+    // True, but of another question on the same company: worth less, and only who can read the question sees that.
+    const other = market.questions.find(({ fact }) => fact.subject === question.fact.subject && fact !== question.fact)!;
+    const beside = market.answer('good', other, random);
+    for (const mark of [[], market.marks.good]) {
+      expect(market.trueReward({ prompt: [...question.ids, ...mark], completion: beside })).toBeLessThan(0.8);
+    }
   });
 
   it('finds the good answer best and the boastful one worst, which the flawed reward likes better', () => {
