@@ -85,6 +85,8 @@ export interface RewardModelOptions extends Omit<TrainOptions, 'loss' | 'validat
   /** What (r_chosen + r_rejected)² counts for (default 0.01). */
   readonly centering?: number;
   readonly seed?: number;
+  /** In place of `pairwiseLoss`. */
+  readonly pairLoss?: typeof pairwiseLoss;
 }
 
 export interface ScoredPair extends PreferencePair {
@@ -98,12 +100,16 @@ interface PairsBatch extends Batch {
 
 class PairwiseModel extends BatchModel<PairsBatch> {
   readonly #scores: ScoreModel;
-  readonly #centering: number;
+  readonly #lossOf: (chosen: Tensor1D, rejected: Tensor1D, margins: Tensor1D) => Scalar;
 
-  constructor(scores: ScoreModel, batches: BatchesOf<PairsBatch>, centering: number) {
+  constructor(
+    scores: ScoreModel,
+    batches: BatchesOf<PairsBatch>,
+    lossOf: (chosen: Tensor1D, rejected: Tensor1D, margins: Tensor1D) => Scalar,
+  ) {
     super(scores.model, batches);
     this.#scores = scores;
-    this.#centering = centering;
+    this.#lossOf = lossOf;
   }
 
   override namedParameters(): ReadonlyMap<string, Variable> {
@@ -113,8 +119,8 @@ class PairwiseModel extends BatchModel<PairsBatch> {
   override lossOf({ pairs }: PairsBatch): Scalar {
     const scores = this.#scores.scores(samplesOf(pairs));
     const margins = tf.tensor1d(pairs.map(({ margin = 0 }) => margin));
-    const [n, centering] = [pairs.length, this.#centering];
-    return pairwiseLoss(tf.slice(scores, 0, n), tf.slice(scores, n, n), { margins, centering });
+    const n = pairs.length;
+    return this.#lossOf(tf.slice(scores, 0, n), tf.slice(scores, n, n), margins);
   }
 }
 
@@ -128,12 +134,14 @@ function samplesOf(pairs: readonly PreferencePair[]): Sample[] {
 export async function trainRewardModel(
   model: ScoreModel,
   pairs: readonly ScoredPair[],
-  { batchSize = 16, centering = 0.01, seed = 0, ...training }: RewardModelOptions,
+  { batchSize = 16, centering = 0.01, seed = 0, pairLoss = pairwiseLoss, ...training }: RewardModelOptions,
 ): Promise<TrainResult> {
   pairBatch(pairs);
   checkFits(samplesOf(pairs).map(({ prompt, completion }) => ({ prompt, completion: [...completion, 0] })), model.model);
   const batches = shuffledBatches(pairs, (drawn) => ({ ...pairBatch(drawn), pairs: drawn }), { batchSize, seed });
-  const learner = new PairwiseModel(model, batches, centering);
+  const learner = new PairwiseModel(model, batches, (chosen, rejected, margins) =>
+    pairLoss(chosen, rejected, { margins, centering }),
+  );
   return train(learner, learner, { weightDecay: 0, ...training });
 }
 

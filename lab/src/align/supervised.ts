@@ -107,6 +107,8 @@ export interface SupervisedOptions extends Omit<TrainOptions, 'loss'> {
   /** The examples of a step share rows as long as the context: the same loss with less padding (default false). */
   readonly packed?: boolean;
   readonly seed?: number;
+  /** Inputs and targets of some examples; `completionBatch` unless told. */
+  readonly batch?: (samples: readonly Sample[]) => Batch;
 }
 
 /**
@@ -117,7 +119,7 @@ export interface SupervisedOptions extends Omit<TrainOptions, 'loss'> {
 export async function supervisedFineTuning(
   model: Transformer,
   samples: readonly Sample[],
-  { batchSize = 16, packed = false, seed = 0, ...training }: SupervisedOptions,
+  { batchSize = 16, packed = false, seed = 0, batch = completionBatch, ...training }: SupervisedOptions,
 ): Promise<TrainResult> {
   checkFits(samples, model);
   if (packed) {
@@ -127,7 +129,7 @@ export async function supervisedFineTuning(
     const learner = new PackedModel(model, rows);
     return train(learner, learner, { weightDecay: 0, ...training });
   }
-  const batches = shuffledBatches(samples, (drawn) => completionBatch(drawn), { batchSize, seed });
+  const batches = shuffledBatches(samples, (drawn) => batch(drawn), { batchSize, seed });
   return train(new SupervisedModel(model), batches, { weightDecay: 0, ...training });
 }
 
