@@ -1,6 +1,7 @@
 /**
  * @file What an exercise and a chapter are: the entry that every part of the course reads (checks, map, tests).
  */
+import type { DirectOptions } from '../align/direct-preference.ts';
 import type { GenerateOptions, Transformer, TransformerConfig } from '../model/index.ts';
 import type { SweepOptions } from '../quantize/index.ts';
 import type { TrainOptions } from '../train/index.ts';
@@ -15,6 +16,8 @@ export interface Assembly {
   transformer: Partial<TransformerConfig>;
   train: Partial<TrainOptions>;
   generate: Partial<GenerateOptions>;
+  /** For `directPreferenceOptimization`. */
+  direct?: Pick<DirectOptions, 'pairLoss'>;
   /** For GPTQ and `quantizeModel`. */
   quantize?: Partial<SweepOptions>;
   /** Done to every model once it is made: answers that replace one kind of module, if the model has it. */
