@@ -98,12 +98,12 @@ export function bestOfAll(rewards: number[][]): [number, number][] {
 
 // #region 12.7 a chain of hindsight
 /**
- * Two sequences of a pair: the worse answer first and then the better one, and the other way round; each answer behind its mark.
+ * Two sequences of a pair: the worse answer first and then the better one, and the other way round; each behind its mark.
  *
  * @param pair token ids
  * @param marks token ids of what says that a good or a bad answer follows
- * @returns of each sequence what is only read (prompt), what comes after it (completion), and which tokens of that are learned:
- *   1 for those of the answers, 0 for those of a mark
+ * @returns of each sequence what is only read (prompt), what comes after it (completion), and counts: 1 for each token of the
+ *   completion that belongs to an answer and is learned, 0 for one of a mark
  */
 export function hindsight(
   pair: { prompt: number[]; chosen: number[]; rejected: number[] },
@@ -140,8 +140,8 @@ export function frontierPoint(
 /**
  * @param proxy what the training was told, round by round
  * @param truth what the answers were really worth
- * @returns the last round before the proxy was hacked: where the truth is highest, if it is lower and the proxy higher at the end;
- *   −1 where nothing was hacked
+ * @returns the last round before the proxy was hacked: where the truth is highest, if it is lower and the proxy higher at the
+ *   end; −1 where nothing was hacked
  */
 export function hackedFrom(proxy: number[], truth: number[]): number {
   const top = truth.indexOf(Math.max(...truth));

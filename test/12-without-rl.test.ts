@@ -94,7 +94,8 @@ describe('12.1 the best policy', () => {
   it('stands rewards that are large against β', () => {
     if (Math.abs(sum(bestPolicy(reference, rewards, beta)) - 1) > 1e-9) return; // That was said above.
     const found = bestPolicy([0.5, 0.5], [1000, 990], 0.1);
-    const say = 'Rewards of 1000 with β = 0.1 give e to the 10000, which is Infinity. Take the highest reward away from all first.';
+    const say =
+      'Rewards of 1000 with β = 0.1 give e to the 10000, which is Infinity. Take the highest reward away from all first.';
     expectThat(found.every(Number.isFinite), 'overflows', say);
     expect(found[0]).toBeCloseTo(1, 8);
   });
@@ -148,7 +149,8 @@ describe('12.2 the reward inside a policy', () => {
         looksLike: gained((p, q, counted) => (counted * (p - q)) / beta),
       },
     };
-    await expectClose(implicitRewards(policy, reference, counts, beta), truth, { tolerance: TOLERANCE, hints, what: 'the rewards' });
+    const found = implicitRewards(policy, reference, counts, beta);
+    await expectClose(found, truth, { tolerance: TOLERANCE, hints, what: 'the rewards' });
   });
 
   it('finds again the rewards of which a policy is the best one', async () => {
@@ -311,6 +313,7 @@ describe('12.5 IPO', () => {
 });
 
 describe("12.6 RAFT's ranking", () => {
+  const CHANGED = 'The rewards that your function was given have changed. Work on a copy.';
   const rewards = [
     [2, 10, 9, 10],
     [-3, -1, -2, -7],
@@ -320,7 +323,7 @@ describe("12.6 RAFT's ranking", () => {
   it('takes the best answer to each prompt', () => {
     const given = structuredClone(rewards);
     const found = bestOfEach(given);
-    expectThat(same(given, rewards), 'changes-its-inputs', 'The rewards that your function was given have changed. Work on a copy.');
+    expectThat(same(given, rewards), 'changes-its-inputs', CHANGED);
     expectEqual(found, [1, 1, 2], {
       'the-worst': [[0, 3, 1], 'That is the worst answer to each prompt.'],
       'last-of-equals': [[3, 1, 2], 'Of two answers that are worth the same, you take the later one; the first was asked for.'],
@@ -339,7 +342,7 @@ describe("12.6 RAFT's ranking", () => {
   it('takes as many as there are prompts from all of them', () => {
     const given = structuredClone(rewards);
     const found = bestOfAll(given);
-    expectThat(same(given, rewards), 'changes-its-inputs', 'The rewards that your function was given have changed. Work on a copy.');
+    expectThat(same(given, rewards), 'changes-its-inputs', CHANGED);
     const all = [
       [2, 2],
       [2, 0],
@@ -415,12 +418,21 @@ describe('12.7 a chain of hindsight', () => {
         'Only the second answer counts. Both are learned: each is what belongs behind its mark.',
       ],
       'bad-answers-not-learned': [
-        [sequence(bad, pair.rejected, good, pair.chosen, [0, 0, 1]), sequence(good, pair.chosen, bad, pair.rejected, [1, 0, 0])],
+        [
+          sequence(bad, pair.rejected, good, pair.chosen, [0, 0, 1]),
+          sequence(good, pair.chosen, bad, pair.rejected, [1, 0, 0]),
+        ],
         'The bad answers do not count. They do: the model is to know what a bad answer is, so that the marks have a meaning.',
       ],
-      'marks-exchanged': [both(undefined, bad, good), 'The good answer stands behind the mark of bad ones, and the other way round.'],
+      'marks-exchanged': [
+        both(undefined, bad, good),
+        'The good answer stands behind the mark of bad ones, and the other way round.',
+      ],
       'one-order': [[worseFirst], 'Only one order: give the better answer first as well.'],
-      'only-better-first': [[betterFirst], 'Only one order: give the worse answer first as well, so that the model learns to improve.'],
+      'only-better-first': [
+        [betterFirst],
+        'Only one order: give the worse answer first as well, so that the model learns to improve.',
+      ],
       'better-first': [[betterFirst, worseFirst], 'The worse answer first is to be the first of the two sequences.'],
       'same-order-twice': [[worseFirst, worseFirst], 'Both sequences have the same order.'],
       'first-mark-behind-the-prompt': [
@@ -437,11 +449,12 @@ describe('12.7 a chain of hindsight', () => {
 
 describe('12.8 a point of the figure', () => {
   const random = new Random(128);
-  const logs = (n: number): number[] => Array.from({ length: n }, () => -2 * random.uniform());
+  const drawn = (n: number): number[] => Array.from({ length: n }, () => -2 * random.uniform());
   const answers = [2, 5, 3, 7].map((n, i) => {
-    const [policy, reference] = [logs(n), logs(n)];
+    const [policy, reference] = [drawn(n), drawn(n)];
     // Two of the four are less likely than before.
-    return { policy: policy.map((logP) => logP - (i % 2)), reference: reference.map((logP) => logP - 1 + (i % 2)), reward: 0.1 + 0.2 * i };
+    const lower = (logs: number[], by: number): number[] => logs.map((logP) => logP - by);
+    return { policy: lower(policy, i % 2), reference: lower(reference, 1 - (i % 2)), reward: 0.1 + 0.2 * i };
   });
   const gone = answers.map(({ policy, reference }) => sum(policy.map((p, t) => p - reference[t]!)));
   const truth = { kl: mean(gone), reward: mean(answers.map(({ reward }) => reward)) };
@@ -490,9 +503,13 @@ describe('12.9 where the hack begins', () => {
       [0.5, 0.6, 0.55, 0.7, 0.6, 0.4],
     ];
     const found = hackedFrom(proxy, truth);
-    expectThat(found !== 4, 'highest-proxy', 'That is where the proxy is highest. The proxy does not know that it was hacked: ask the truth.');
-    expectThat(found !== 1, 'first-drop', 'That is the first time the truth fell, and it rose again. Rewards are noisy: take the highest of all.');
-    expectThat(found !== 5 && found !== 0, 'the-lowest', 'That is not where the truth is highest.');
+    const hints: Readonly<Record<number, readonly [hint: string, say: string]>> = {
+      4: ['highest-proxy', 'That is where the proxy is highest. It does not know that it was hacked: ask the truth.'],
+      1: ['first-drop', 'That is where the truth first fell, and it rose again. Rewards are noisy: take the highest of all.'],
+      5: ['the-lowest', 'That is where the truth is lowest.'],
+    };
+    const [hint = '', say = ''] = hints[found] ?? [];
+    expectThat(hint === '', hint, say);
     expect(found).toBe(3);
   });
 
@@ -508,7 +525,8 @@ describe('12.9 where the hack begins', () => {
 
   it('may be in the first round', () => {
     const found = hackedFrom([1, 2, 3], [0.9, 0.5, 0.4]);
-    expectThat(found !== -1, 'zero-is-nothing', 'Round 0 is a round: hacked from the start. `place || -1` takes 0 for nothing.');
+    const say = 'Round 0 is a round: hacked from the start. `place || -1` takes 0 for nothing.';
+    expectThat(found !== -1, 'zero-is-nothing', say);
     expect(found).toBe(0);
   });
 });

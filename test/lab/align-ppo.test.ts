@@ -32,7 +32,8 @@ import { relativeError } from './core-fixture.ts';
 
 const config = { vocabSize: 11, contextLength: 16, layers: 1, width: 16, heads: 2, seed: 5 };
 const prompts = Array.from({ length: 32 }, (_, i) => [1 + (i % 5)]);
-const fours = (samples: readonly Sample[]): number[] => samples.map(({ completion }) => completion.filter((token) => token === 4).length);
+const fours = (samples: readonly Sample[]): number[] =>
+  samples.map(({ completion }) => completion.filter((token) => token === 4).length);
 const tokenizer = CharacterTokenizer.train('abcdefghijk');
 const lesson = { prompt: [1], completion: [3] };
 const groupOptions = { iterations: 12, groupSize: 8, maxTokens: 4, learningRate: 5e-3, epochs: 2, quiet: true };
@@ -78,18 +79,33 @@ it('ends when the KL passes the limit, and when a reward is no number, saying wh
 });
 
 it.each([
-  ['PPO', (policy: Policy, reward: AnswerReward, more: Partial<PPOOptions>) => ppo(policy, prompts, reward, { ...options, ...more })],
-  ['GRPO', (policy: Policy, reward: AnswerReward, more: Partial<PPOOptions>) =>
-    grpo(policy, prompts.slice(0, 5), reward, { ...groupOptions, ...more })],
-] as const)('%s goes on from a checkpoint as if it had not been stopped, and says which one is left when it breaks', async (label, learn) => {
+  [
+    'PPO',
+    (policy: Policy, reward: AnswerReward, more: Partial<PPOOptions>) => ppo(policy, prompts, reward, { ...options, ...more }),
+  ],
+  [
+    'GRPO',
+    (policy: Policy, reward: AnswerReward, more: Partial<PPOOptions>) =>
+      grpo(policy, prompts.slice(0, 5), reward, { ...groupOptions, ...more }),
+  ],
+] as const)('%s goes on from a checkpoint as if it had not stopped, and says which is left when it breaks', async (label, learn) => {
   const folder = mkdtempSync(join(tmpdir(), 'lab-align-'));
   const path = join(folder, 'policy.safetensors');
   try {
-    const whole = await learn(policyOf(new Transformer(config)), fours, { iterations: 4, targetKl: 1, beta: 0.1 });
-    await learn(policyOf(new Transformer(config)), fours, { iterations: 2, targetKl: 1, beta: 0.1, checkpoint: { path, tokenizer } });
+    const adapted = { targetKl: 1, beta: 0.1 };
+    const whole = await learn(policyOf(new Transformer(config)), fours, { ...adapted, iterations: 4 });
+    await learn(policyOf(new Transformer(config)), fours, {
+      ...adapted,
+      iterations: 2,
+      checkpoint: { path, tokenizer },
+    });
     const model = new Transformer({ ...config, seed: 6 });
     const policy = policyOf(model, new Transformer(config));
-    const resumed = await learn(policy, fours, { iterations: 4, targetKl: 1, beta: 0.1, checkpoint: { path, tokenizer, resume: true } });
+    const resumed = await learn(policy, fours, {
+      ...adapted,
+      iterations: 4,
+      checkpoint: { path, tokenizer, resume: true },
+    });
     const numbers = ({ reports }: Iterated<IterationReport & { readonly beta?: number }>): number[] =>
       reports.flatMap(({ reward, kl, beta = 0 }) => [reward, kl, beta]);
     expect(relativeError(numbers(resumed), numbers(whole))).toBeLessThan(1e-4);
@@ -99,7 +115,8 @@ it.each([
     let calls = 0;
     const breaks: AnswerReward = (samples) => (++calls === 3 ? samples.map(() => NaN) : fours(samples));
     const broken = learn(policyOf(new Transformer(config)), breaks, { iterations: 5, checkpoint: { path, every: 2 } });
-    await expect(broken).rejects.toThrow(new RegExp(`${label} iteration 3: .*NaN.*The checkpoint of iteration 2 is intact: ${path}`));
+    const told = new RegExp(`${label} iteration 3: .*NaN.*The checkpoint of iteration 2 is intact: ${path}`);
+    await expect(broken).rejects.toThrow(told);
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -127,7 +144,8 @@ it('learns from groups of answers without a value model', async () => {
   expect(reports[0]!.kl).toBeCloseTo(0, 4);
   const limited = await grpo(policy, prompts.slice(0, 5), fours, { ...groupOptions, klLimit: 0.01 });
   expect(limited.ended).toBe('kl limit');
-  await expect(grpo(policy, prompts.slice(0, 5), (samples) => samples.map(() => NaN), groupOptions)).rejects.toThrow('GRPO iteration 1: a reward is NaN');
+  const broken = grpo(policy, prompts.slice(0, 5), (samples) => samples.map(() => NaN), groupOptions);
+  await expect(broken).rejects.toThrow('GRPO iteration 1: a reward is NaN');
 });
 
 it('measures reward, distance, length and variety of what a policy writes', async () => {

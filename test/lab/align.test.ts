@@ -39,7 +39,8 @@ const config = { vocabSize: 11, contextLength: 24, layers: 1, width: 16, heads: 
 /** Whatever the prompt: the answer 3 4 5 and the end mark 0. */
 const lesson: Sample[] = [[7, 8], [9], [10, 7, 8]].map((prompt) => ({ prompt, completion: [3, 4, 5, 0] }));
 const prompts = lesson.map(({ prompt }) => prompt);
-const fours = (samples: readonly Sample[]): number[] => samples.map(({ completion }) => completion.filter((token) => token === 4).length);
+const fours = (samples: readonly Sample[]): number[] =>
+  samples.map(({ completion }) => completion.filter((token) => token === 4).length);
 
 onEveryBackend((backend) => {
   it('learns completions and nothing of the prompts', async () => {
@@ -133,19 +134,21 @@ it('learns by a loss and a choice of the caller’s own', async () => {
     const policy = policyOf(new Transformer(config));
     const options = { steps: 20, learningRate: 5e-3, quiet: true, ...(pairLoss && { pairLoss }) };
     await directPreferenceOptimization(policy, pairs, options);
-    const [batch, other] = (['chosen', 'rejected'] as const).map((side) => pairs.map((pair) => ({ prompt: pair.prompt, completion: pair[side] })));
-    const [chosen, rejected] = [await sequenceKl(policy, batch!), await sequenceKl(policy, other!)];
-    return chosen[0]! - rejected[0]!;
+    const side = (name: 'chosen' | 'rejected'): Promise<number[]> =>
+      sequenceKl(policy, pairs.map((pair) => ({ prompt: pair.prompt, completion: pair[name] })));
+    return (await side('chosen'))[0]! - (await side('rejected'))[0]!;
   };
   expect(await gain()).toBeGreaterThan(1);
-  expect(await gain(({ chosen, rejected }, options) => directLoss({ chosen: rejected, rejected: chosen }, options))).toBeLessThan(-1);
+  const reversed: typeof directLoss = ({ chosen, rejected }, options) => directLoss({ chosen: rejected, rejected: chosen }, options);
+  expect(await gain(reversed)).toBeLessThan(-1);
   const seen: number[] = [];
   const worst = (groups: readonly RankedGroup[]): Sample[] => {
     seen.push(groups.length);
     return groups.map(({ samples, rewards }) => samples[rewards.indexOf(Math.min(...rewards))]!);
   };
   const training = { steps: 6, learningRate: 1e-2, quiet: true };
-  const means = await raft(new Transformer(config), prompts, fours, { iterations: 6, k: 6, maxTokens: 4, ranking: worst, training });
+  const options = { iterations: 6, k: 6, maxTokens: 4, ranking: worst, training };
+  const means = await raft(new Transformer(config), prompts, fours, options);
   expect(seen).toEqual([3, 3, 3, 3, 3, 3]);
   expect(means.at(-1)!).toBeLessThan(means[0]!);
 });

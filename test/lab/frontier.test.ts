@@ -1,4 +1,4 @@
-/** @file The experiment `frontier`: its world says what it means, its runs are put together rightly, and it can be gone on with. */
+/** @file The experiment `frontier`: its world means what it says, its runs are put together rightly, and it can be gone on with. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -56,7 +56,11 @@ describe('the market in phrases', () => {
 
   it('finds the good answer best and the boastful one worst, which the flawed reward likes better', () => {
     const worth = (kind: (typeof answerKinds)[number], by: 'trueReward' | 'flawedReward'): number =>
-      mean(market.questions.map((question) => market[by]({ prompt: question.ids, completion: market.answer(kind, question, random) })));
+      mean(
+        market.questions.map((question) => {
+          return market[by]({ prompt: question.ids, completion: market.answer(kind, question, random) });
+        }),
+      );
     const worths = answerKinds.map((kind) => worth(kind, 'trueReward'));
     expect(worth('good', 'trueReward')).toBe(1);
     expect(Math.max(...worths)).toBe(1);
@@ -67,7 +71,8 @@ describe('the market in phrases', () => {
   it('prefers by the given judge, draws the same for the same seed, and states nothing but the truth', () => {
     const pairs = market.preferences({ count: 40, seed: 3 });
     for (const { prompt, chosen, rejected } of pairs) {
-      expect(market.trueReward({ prompt, completion: chosen })).toBeGreaterThan(market.trueReward({ prompt, completion: rejected }));
+      const [better, worse] = [chosen, rejected].map((completion) => market.trueReward({ prompt, completion }));
+      expect(better).toBeGreaterThan(worse!);
     }
     const careless = market.preferences({ count: 40, seed: 3, judge: market.flawedReward });
     expect(careless).not.toEqual(pairs);
@@ -80,7 +85,12 @@ describe('the market in phrases', () => {
   });
 });
 
-const run = (method: FrontierRun['method'], seed: number, rewards: readonly number[], more: Partial<FrontierRun> = {}): FrontierRun => ({
+const run = (
+  method: FrontierRun['method'],
+  seed: number,
+  rewards: readonly number[],
+  more: Partial<FrontierRun> = {},
+): FrontierRun => ({
   method,
   seed,
   rewards,

@@ -41,7 +41,10 @@ const rewardsWith =
 type Loss = (chosen: tf.Tensor1D, rejected: tf.Tensor1D, beta: number) => tf.Scalar;
 /** A loss of the difference of the log-ratios. */
 const lossWith =
-  (term: (gain: tf.Tensor, beta: number) => tf.Tensor, reduce: (terms: tf.Tensor) => tf.Tensor = (terms) => tf.mean(terms)): Loss =>
+  (
+    term: (gain: tf.Tensor, beta: number) => tf.Tensor,
+    reduce: (terms: tf.Tensor) => tf.Tensor = (terms) => tf.mean(terms),
+  ): Loss =>
   (chosen, rejected, beta) =>
     reduce(term(tf.sub(chosen, rejected), beta)) as tf.Scalar;
 const minusLogSigmoid = (x: tf.Tensor): tf.Tensor => tf.softplus(tf.neg(x));
@@ -144,7 +147,9 @@ export default {
     mistakes: {
       'reversed': { dpoLoss: lossWith((gain, beta) => minusLogSigmoid(tf.mul(gain, -beta))) },
       'beta-missing': { dpoLoss: lossWith((gain) => minusLogSigmoid(gain)) },
-      'sum-instead-of-mean': { dpoLoss: lossWith((gain, beta) => minusLogSigmoid(tf.mul(gain, beta)), (terms) => tf.sum(terms)) },
+      'sum-instead-of-mean': {
+        dpoLoss: lossWith((gain, beta) => minusLogSigmoid(tf.mul(gain, beta)), (terms) => tf.sum(terms)),
+      },
       'no-logarithm': { dpoLoss: lossWith((gain, beta) => tf.sub(1, tf.sigmoid(tf.mul(gain, beta)))) },
       'minus-missing': { dpoLoss: lossWith((gain, beta) => tf.neg(minusLogSigmoid(tf.mul(gain, beta)))) },
       'not-finite': { dpoLoss: lossWith((gain, beta) => tf.neg(tf.log(tf.sigmoid(tf.mul(gain, beta))))) },
@@ -228,7 +233,10 @@ export default {
       'best-of-each-again': { bestOfAll: (rewards: number[][]) => rewards.map((group, prompt) => [prompt, best(group)]) },
       'too-many': { bestOfAll: (rewards: number[][]) => ranked(rewards).slice(0, rewards[0]!.length) },
       'answer-before-prompt': {
-        bestOfAll: (rewards: number[][]) => ranked(rewards).slice(0, rewards.length).map(([prompt, answer]) => [answer, prompt]),
+        bestOfAll: (rewards: number[][]) =>
+          ranked(rewards)
+            .slice(0, rewards.length)
+            .map(([prompt, answer]) => [answer, prompt]),
       },
     },
     right: [

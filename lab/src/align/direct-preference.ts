@@ -81,8 +81,10 @@ export interface DirectOptions extends DirectBatchOptions, Omit<TrainOptions, 'l
 export async function directPreferenceOptimization(
   policy: Policy,
   pairs: readonly PreferencePair[],
-  { kind = 'sigmoid', beta = 0.1, labelSmoothing = 0, pairLoss = directLoss, batchSize = 16, seed = 0, ...training }: DirectOptions,
+  options: DirectOptions,
 ): Promise<TrainResult> {
+  const { kind = 'sigmoid', beta = 0.1, labelSmoothing = 0, pairLoss = directLoss, ...rest } = options;
+  const { batchSize = 16, seed = 0, ...training } = rest;
   pairBatch(pairs);
   const samples = pairs.flatMap(({ prompt, ...answers }) => [
     { prompt, completion: answers.chosen },

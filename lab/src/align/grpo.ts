@@ -52,8 +52,8 @@ export async function grpo(
   reward: AnswerReward,
   options: GRPOOptions,
 ): Promise<GRPOResult> {
-  const { iterations, groupSize = 8, learningRate = 1e-4, klLimit = 50, quiet = false, seed = 0, checkpoint, ...rest } = options;
-  const { temperature = 1, maxTokens, endToken } = rest;
+  const { iterations, groupSize = 8, learningRate = 1e-4, klLimit = 50, quiet = false, seed = 0 } = options;
+  const { temperature = 1, maxTokens, endToken, checkpoint } = options;
   const writing = { temperature, ...(maxTokens !== undefined && { maxTokens }), ...(endToken !== undefined && { endToken }) };
   const step = new PolicyStep(policy.model.namedParameters(), { learningRate });
   const random = new Random(seed);

@@ -1,6 +1,6 @@
 /**
- * @file Checkpoints of methods that write and learn in turns: one is a checkpoint of the policy that `loadModel` reads, and beside
- * its weights it holds what the training alone needs: the optimizer's moments, the value model, and where the draws were.
+ * @file Checkpoints of methods that write and learn in turns: one is a checkpoint of the policy that `loadModel` reads, and
+ * beside its weights it holds what the training alone needs: the optimizer's moments, the value model, and where the draws were.
  */
 import { existsSync } from 'node:fs';
 import { tf, type Variable } from '../backend/index.ts';

@@ -34,7 +34,11 @@ export function winRate(first: readonly number[], second: readonly number[], opt
 }
 
 /** Of each answer Σ log π, in nats. */
-export async function answerLogProbabilities(model: Transformer, samples: readonly Sample[], batchSize = 64): Promise<number[]> {
+export async function answerLogProbabilities(
+  model: Transformer,
+  samples: readonly Sample[],
+  batchSize = 64,
+): Promise<number[]> {
   const found: number[] = [];
   for (let start = 0; start < samples.length; start += batchSize) {
     const sums = offTape(() => {
@@ -59,7 +63,8 @@ export async function sequenceKl(
   samples: readonly Sample[],
   asReferenceSees: readonly Sample[] = samples,
 ): Promise<number[]> {
-  invariant(samples.length === asReferenceSees.length, `sequenceKl: ${samples.length} answers, ${asReferenceSees.length} of the reference`);
+  const [count, seen] = [samples.length, asReferenceSees.length];
+  invariant(count === seen, `sequenceKl: ${count} answers, ${seen} of the reference`);
   const own = await answerLogProbabilities(policy.model, samples);
   const its = await policy.withReference((reference) => answerLogProbabilities(reference, asReferenceSees));
   return own.map((logP, i) => logP - its[i]!);

@@ -61,7 +61,7 @@ export interface RaftOptions extends Omit<RolloutOptions, 'batchSize'> {
   readonly iterations?: number;
   /** Answers to each prompt (default 8). */
   readonly k?: number;
-  /** 'local': the best answer to each prompt; 'global': the best over all prompts; or a choice of one's own (default 'local'). */
+  /** 'local' (default): the best answer to each prompt; 'global': the best over all prompts; or a choice of one's own. */
   readonly ranking?: 'local' | 'global' | ((groups: readonly RankedGroup[]) => readonly Sample[]);
   /** How each round learns. */
   readonly training: SupervisedOptions;

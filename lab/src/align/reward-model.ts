@@ -12,7 +12,14 @@ import type { Transformer } from '../model/index.ts';
 import { Linear } from '../nn/index.ts';
 import { copyOf } from '../quantize/index.ts';
 import { train, type TrainOptions, type TrainResult } from '../train/index.ts';
-import { checkFits, completionBatch, shuffledBatches, type BatchesOf, type CompletionBatch, type Sample } from './completions.ts';
+import {
+  checkFits,
+  completionBatch,
+  shuffledBatches,
+  type BatchesOf,
+  type CompletionBatch,
+  type Sample,
+} from './completions.ts';
 import { readBatch } from './log-probabilities.ts';
 import { pairwiseLoss } from './losses/preference.ts';
 import { pairBatch, type PreferencePair } from './direct-preference.ts';

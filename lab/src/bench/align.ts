@@ -31,7 +31,8 @@ async function batchedRollout(model: Transformer, backend: string): Promise<Benc
   const together = await measure(async () => void (await rollout(model, prompts, { maxTokens: MAX_TOKENS })), RUNS);
   const tokensPerSecond = (1000 * PROMPTS * MAX_TOKENS) / together.medianMs;
   const ratio = alone.medianMs / together.medianMs;
-  return { name: 'batched rollout', backend, shape: shapeOf(PROMPTS), ...together, tokensPerSecond, baseline: 'one by one', ratio };
+  const shape = shapeOf(PROMPTS);
+  return { name: 'batched rollout', backend, shape, ...together, tokensPerSecond, baseline: 'one by one', ratio };
 }
 
 /** The whole iteration, and each of its parts beside it. */

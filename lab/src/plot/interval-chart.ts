@@ -17,7 +17,10 @@ export interface IntervalChartOptions extends ChartOptions {
 }
 
 /** Lying bars, in the order given; `x` names what is compared and `y` the quantity, as in `barChart`. */
-export function intervalChart(bars: Readonly<Record<string, IntervalBar>>, { mark, ...options }: IntervalChartOptions = {}): Figure {
+export function intervalChart(
+  bars: Readonly<Record<string, IntervalBar>>,
+  { mark, ...options }: IntervalChartOptions = {},
+): Figure {
   const names = Object.keys(bars);
   for (const [name, { low, value, high }] of Object.entries(bars)) {
     invariant(low <= value && value <= high, `intervalChart: '${name}' has ${value} outside of ${low} … ${high}`);

@@ -121,7 +121,14 @@ export const chapter: Chapter = {
       library: { bestOfEach, bestOfAll: bestPlaces },
     },
     { id: '12.7', title: 'a chain of hindsight', names: ['hindsight'], difficulty: 3, minutes: 20, library: { hindsight } },
-    { id: '12.8', title: 'a point of the figure', names: ['frontierPoint'], difficulty: 2, minutes: 10, library: { frontierPoint } },
+    {
+      id: '12.8',
+      title: 'a point of the figure',
+      names: ['frontierPoint'],
+      difficulty: 2,
+      minutes: 10,
+      library: { frontierPoint },
+    },
     { id: '12.9', title: 'where the hack begins', names: ['hackedFrom'], difficulty: 2, minutes: 10, library: { hackedFrom } },
   ],
 };

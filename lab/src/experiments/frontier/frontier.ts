@@ -3,7 +3,13 @@
  * of a policy that is pushed after a reward with a flaw.
  */
 import { join } from 'node:path';
-import { evaluateRewardModel, ScoreModel, trainRewardModel, type AnswerReward, type PreferencePair } from '../../align/index.ts';
+import {
+  evaluateRewardModel,
+  ScoreModel,
+  trainRewardModel,
+  type AnswerReward,
+  type PreferencePair,
+} from '../../align/index.ts';
 import { LabError, Progress } from '../../base/index.ts';
 import { readText, writeAtomically } from '../../files/index.ts';
 import type { Experiment, ExperimentContext } from '../experiment.ts';
@@ -56,7 +62,14 @@ const setTo = {
   grpo: (beta: number): MethodSettings => ({ method: 'GRPO', k: 8, beta, rounds: 15, learningRate: 1e-3 }),
 } as const;
 
-const common = { start: smallAlignmentStart, seeds: [1, 2, 3], pairs: 2000, rewardSteps: 300, fewPairs: 30, fewSteps: 200 } as const;
+const common = {
+  start: smallAlignmentStart,
+  seeds: [1, 2, 3],
+  pairs: 2000,
+  rewardSteps: 300,
+  fewPairs: 30,
+  fewSteps: 200,
+} as const;
 const chase: MethodSettings = { method: 'PPO', beta: 0, rounds: 20, learningRate: 2e-3 };
 
 export const frontierExperiment: Experiment<FrontierSettings, FrontierResult> = {

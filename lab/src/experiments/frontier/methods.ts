@@ -103,7 +103,11 @@ export async function align(settings: MethodSettings, ground: Ground): Promise<A
     case 'DPO':
       return { ...plain, answers: await learnPairs(model, settings, ground) };
     case 'CoH':
-      return { ...plain, answers: await learnHindsight(model, settings, ground), asked: (prompt) => hindsightPrompt(prompt, market.marks) };
+      return {
+        ...plain,
+        answers: await learnHindsight(model, settings, ground),
+        asked: (prompt) => hindsightPrompt(prompt, market.marks),
+      };
     default: {
       const path = await learnOwn(model, settings, ground, writing);
       return { ...plain, answers: path.at(-1)?.answers ?? 0, path };

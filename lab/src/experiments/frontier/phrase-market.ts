@@ -1,6 +1,6 @@
 /**
- * @file The market in whole phrases: a token is a company, a city or a sentence, so that a model of a few ten thousand parameters
- * learns to answer in seconds, and its answers are texts that the market's true reward can judge.
+ * @file The market in whole phrases: a token is a company, a city or a sentence, so that a model of a few ten thousand
+ * parameters learns to answer in seconds, and its answers are texts that the market's true reward can judge.
  */
 import type { HindsightMarks, PreferencePair, Sample } from '../../align/index.ts';
 import { invariant, LabError, Random } from '../../base/index.ts';

@@ -51,6 +51,11 @@ export async function alignmentStart(
   const windows = randomBatches(text, { batchSize: 16, contextLength: 16, seed: 1 });
   await train(model, windows, { steps: pretrainingSteps, learningRate: 5e-3, quiet });
   const reminders = pretrainingSamples(text, { count: REMINDERS, length: 16, seed: 1 });
-  await supervisedFineTuning(model, [...lessons, ...reminders], { steps: fineTuningSteps, learningRate: 8e-3, batchSize: 32, quiet });
+  await supervisedFineTuning(model, [...lessons, ...reminders], {
+    steps: fineTuningSteps,
+    learningRate: 8e-3,
+    batchSize: 32,
+    quiet,
+  });
   return { market, model: model.eval(), text, unseenText, lessons };
 }

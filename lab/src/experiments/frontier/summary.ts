@@ -42,14 +42,15 @@ export function seedInterval(values: readonly number[]): ConfidenceInterval {
   return { low: center - half, high: center + half, level: 0.95 };
 }
 
+type Averaged = 'reward' | 'proxyReward' | 'kl' | 'length' | 'distinct1' | 'distinct2' | 'perplexity' | 'answers' | 'seconds';
+
 /** An entry for each method and setting, in the order of their first runs. */
 export function frontierEntries(runs: readonly FrontierRun[]): FrontierEntry[] {
   const sft = new Map(runs.filter(({ method }) => method === 'SFT').map((run) => [run.seed, run]));
   const names = new Set(runs.map(settingName));
   return [...names].map((name) => {
     const own = runs.filter((run) => settingName(run) === name);
-    const of = (key: 'reward' | 'proxyReward' | 'kl' | 'length' | 'distinct1' | 'distinct2' | 'perplexity' | 'answers' | 'seconds') =>
-      mean(own.map((run) => run[key]));
+    const of = (key: Averaged): number => mean(own.map((run) => run[key]));
     const gains = own.map((run) => run.reward - sft.get(run.seed)!.reward);
     return {
       method: own[0]!.method,
