@@ -2,7 +2,7 @@
  * @file The better of many answers: best-of-n shows them, RAFT learns from them. Dong et al. 2023 (RAFT), algorithm 1;
  * Stiennon et al. 2020 (best-of-n).
  */
-import { invariant } from '../base/index.ts';
+import { invariant, Random } from '../base/index.ts';
 import type { Transformer } from '../model/index.ts';
 import type { Sample } from './completions.ts';
 import { rollout, type RolloutOptions } from './rollout.ts';
@@ -80,13 +80,15 @@ export async function raft(
   { iterations = 20, k = 8, ranking = 'local', training, seed = 0, temperature = 0.85, ...options }: RaftOptions,
 ): Promise<number[]> {
   const choose = typeof ranking === 'function' ? ranking : { local: bestOfGroups, global: bestOfAll }[ranking];
+  // Not seed + round: the rounds of one seed would be those of the next.
+  const random = new Random(seed);
   const means: number[] = [];
   for (let round = 0; round < iterations; round++) {
-    const groups = await sampleGroups(model, prompts, reward, { ...options, k, temperature, seed: seed + round });
+    const groups = await sampleGroups(model, prompts, reward, { ...options, k, temperature, seed: random.uint32() });
     const rewards = groups.flatMap((group) => group.rewards);
     means.push(rewards.reduce((sum, value) => sum + value, 0) / rewards.length);
     const kept = choose(groups);
-    const { interrupted } = await supervisedFineTuning(model, kept, { ...training, seed: seed + round });
+    const { interrupted } = await supervisedFineTuning(model, kept, { ...training, seed: random.uint32() });
     if (interrupted) break;
   }
   return means;

@@ -75,7 +75,7 @@ const chase: MethodSettings = { method: 'PPO', beta: 0, rounds: 20, learningRate
 export const frontierExperiment: Experiment<FrontierSettings, FrontierResult> = {
   name: 'frontier',
   question: 'What do the methods of alignment gain in true reward, and how far from the model they start from?',
-  version: 1,
+  version: 2,
   settings: {
     small: {
       ...common,
