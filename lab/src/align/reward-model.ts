@@ -85,6 +85,8 @@ export interface RewardModelOptions extends Omit<TrainOptions, 'loss' | 'validat
   /** What (r_chosen + r_rejected)² counts for (default 0.01). */
   readonly centering?: number;
   readonly seed?: number;
+  /** In place of `pairwiseLoss`. */
+  readonly pairLoss?: typeof pairwiseLoss;
 }
 
 export interface ScoredPair extends PreferencePair {
@@ -94,14 +96,19 @@ export interface ScoredPair extends PreferencePair {
 
 class PairwiseModel extends TrainableModel implements Batches {
   readonly #scores: ScoreModel;
-  readonly #centering: number;
+  readonly #lossOf: (chosen: Tensor1D, rejected: Tensor1D, margins: Tensor1D) => Scalar;
   readonly #drawn: (readonly ScoredPair[])[] = [];
   readonly #batches: Batches;
 
-  constructor(scores: ScoreModel, pairs: readonly ScoredPair[], sizes: { batchSize: number; seed: number }, centering: number) {
+  constructor(
+    scores: ScoreModel,
+    pairs: readonly ScoredPair[],
+    sizes: { batchSize: number; seed: number },
+    lossOf: (chosen: Tensor1D, rejected: Tensor1D, margins: Tensor1D) => Scalar,
+  ) {
     super(scores.model);
     this.#scores = scores;
-    this.#centering = centering;
+    this.#lossOf = lossOf;
     const make = (drawn: readonly ScoredPair[]): Batch => {
       this.#drawn.push(drawn);
       return pairBatch(drawn);
@@ -129,8 +136,8 @@ class PairwiseModel extends TrainableModel implements Batches {
     const pairs = this.#drawn.shift()!;
     const scores = this.#scores.scores(samplesOf(pairs));
     const margins = tf.tensor1d(pairs.map(({ margin = 0 }) => margin));
-    const [n, centering] = [pairs.length, this.#centering];
-    return pairwiseLoss(tf.slice(scores, 0, n), tf.slice(scores, n, n), { margins, centering });
+    const n = pairs.length;
+    return this.#lossOf(tf.slice(scores, 0, n), tf.slice(scores, n, n), margins);
   }
 }
 
@@ -144,11 +151,13 @@ function samplesOf(pairs: readonly PreferencePair[]): Sample[] {
 export async function trainRewardModel(
   model: ScoreModel,
   pairs: readonly ScoredPair[],
-  { batchSize = 16, centering = 0.01, seed = 0, ...training }: RewardModelOptions,
+  { batchSize = 16, centering = 0.01, seed = 0, pairLoss = pairwiseLoss, ...training }: RewardModelOptions,
 ): Promise<TrainResult> {
   pairBatch(pairs);
   checkFits(samplesOf(pairs).map(({ prompt, completion }) => ({ prompt, completion: [...completion, 0] })), model.model);
-  const learner = new PairwiseModel(model, pairs, { batchSize, seed }, centering);
+  const learner = new PairwiseModel(model, pairs, { batchSize, seed }, (chosen, rejected, margins) =>
+    pairLoss(chosen, rejected, { margins, centering }),
+  );
   return train(learner, learner, { weightDecay: 0, ...training });
 }
 

@@ -63,6 +63,8 @@ export interface SupervisedOptions extends Omit<TrainOptions, 'loss'> {
   /** Examples in a step (default 16). */
   readonly batchSize?: number;
   readonly seed?: number;
+  /** Inputs and targets of some examples; `completionBatch` unless told. */
+  readonly batch?: (samples: readonly Sample[]) => Batch;
 }
 
 /**
@@ -72,10 +74,10 @@ export interface SupervisedOptions extends Omit<TrainOptions, 'loss'> {
 export async function supervisedFineTuning(
   model: Transformer,
   samples: readonly Sample[],
-  { batchSize = 16, seed = 0, ...training }: SupervisedOptions,
+  { batchSize = 16, seed = 0, batch = completionBatch, ...training }: SupervisedOptions,
 ): Promise<TrainResult> {
   checkFits(samples, model);
-  const batches = shuffledBatches(samples, (drawn) => completionBatch(drawn), { batchSize, seed });
+  const batches = shuffledBatches(samples, (drawn) => batch(drawn), { batchSize, seed });
   return train(new SupervisedModel(model), batches, { weightDecay: 0, ...training });
 }
 

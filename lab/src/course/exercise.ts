@@ -1,6 +1,7 @@
 /**
  * @file What an exercise and a chapter are: the entry that every part of the course reads (checks, map, tests).
  */
+import type { PPOParts } from '../align/index.ts';
 import type { GenerateOptions, Transformer, TransformerConfig } from '../model/index.ts';
 import type { SweepOptions } from '../quantize/index.ts';
 import type { TrainOptions } from '../train/index.ts';
@@ -17,6 +18,8 @@ export interface Assembly {
   generate: Partial<GenerateOptions>;
   /** For GPTQ and `quantizeModel`. */
   quantize?: Partial<SweepOptions>;
+  /** For `ppo`, as its `parts`. */
+  ppo?: Partial<PPOParts>;
   /** Done to every model once it is made: answers that replace one kind of module, if the model has it. */
   finish?: readonly ((model: Transformer) => void)[];
 }

@@ -2,6 +2,7 @@
  * @file `mine()`: the model, the training and the sampling made of every answer that the reader has passed so far.
  */
 import { existsSync } from 'node:fs';
+import type { PPOParts } from '../align/index.ts';
 import { escapeMarkup, messageOf, notebook } from '../base/index.ts';
 import { Transformer, type GenerateOptions, type TransformerConfig } from '../model/index.ts';
 import type { SweepOptions } from '../quantize/index.ts';
@@ -53,6 +54,11 @@ export class Mine {
   /** Options for `gptq` and `quantizeModel`, to spread into their own. */
   get quantize(): Partial<SweepOptions> {
     return this.#assembly.quantize ?? {};
+  }
+
+  /** Steps for `ppo`: its option `parts`. */
+  get ppo(): Partial<PPOParts> {
+    return this.#assembly.ppo ?? {};
   }
 
   /** How much of the model runs on the reader's code, from 0 to 1. */
