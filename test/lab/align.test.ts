@@ -36,7 +36,7 @@ const config = { vocabSize: 11, contextLength: 24, layers: 1, width: 16, heads: 
 /** Whatever the prompt: the answer 3 4 5 and the end mark 0. */
 const lesson: Sample[] = [[7, 8], [9], [10, 7, 8]].map((prompt) => ({ prompt, completion: [3, 4, 5, 0] }));
 const prompts = lesson.map(({ prompt }) => prompt);
-const fours = ({ completion }: Sample): number => completion.filter((token) => token === 4).length;
+const fours = (samples: readonly Sample[]): number[] => samples.map(({ completion }) => completion.filter((token) => token === 4).length);
 
 onEveryBackend((backend) => {
   it('learns completions and nothing of the prompts', async () => {
@@ -67,6 +67,14 @@ onEveryBackend((backend) => {
     );
     expect(relativeError(await packedLoss(model, packed).data(), await apart.data())).toBeLessThan(1e-5);
     expect(() => packedLoss(new Transformer(config), packed)).toThrow('learned positions');
+    const losses = async (together: boolean): Promise<number[]> => {
+      const learner = new Transformer({ ...config, position: 'rotary' });
+      const options = { steps: 4, learningRate: 1e-2, packed: together, quiet: true };
+      return (await supervisedFineTuning(learner, samples, options)).losses.map(({ loss }) => loss);
+    };
+    expect(relativeError(await losses(true), await losses(false))).toBeLessThan(1e-4);
+    const refused = supervisedFineTuning(new Transformer(config), samples, { steps: 1, packed: true });
+    await expect(refused).rejects.toThrow('learned positions');
   });
 
   it('writes side by side what it writes one by one, whatever the lengths of the prompts', async () => {

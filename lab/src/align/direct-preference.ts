@@ -10,7 +10,7 @@ import { checkFits, completionBatch, shuffledBatches } from './completions.ts';
 import { countedTargets, sequenceSums } from './log-probabilities.ts';
 import { directLoss, type DirectLossOptions } from './losses/direct.ts';
 import { logProbabilities, referenceLogProbabilities, type Policy } from './policy.ts';
-import { TrainableModel } from './supervised.ts';
+import { BatchModel } from './supervised.ts';
 
 export interface PreferencePair {
   readonly prompt: readonly number[];
@@ -30,36 +30,19 @@ export function pairBatch(pairs: readonly PreferencePair[]): Batch {
   );
 }
 
-/** Its loss wants to know on the host which targets count, so it remembers the batches that were drawn and not yet used. */
-class DirectModel extends TrainableModel implements Batches {
+/** Its loss wants to know on the host which targets count. */
+class DirectModel extends BatchModel<Batch> {
   readonly #policy: Policy;
   readonly #options: DirectLossOptions;
-  readonly #batches: Batches;
-  readonly #drawn: Batch[] = [];
 
   constructor(policy: Policy, batches: Batches, options: DirectLossOptions) {
-    super(policy.model);
+    super(policy.model, batches);
     this.#policy = policy;
-    this.#batches = batches;
     this.#options = options;
   }
 
-  next(): Batch {
-    const batch = this.#batches.next();
-    this.#drawn.push(batch);
-    return batch;
-  }
-
-  get state(): unknown {
-    return this.#batches.state;
-  }
-
-  set state(state: unknown) {
-    this.#batches.state = state;
-  }
-
-  override loss(): Scalar {
-    return directBatchLoss(this.#policy, this.#drawn.shift()!, this.#options);
+  override lossOf(batch: Batch): Scalar {
+    return directBatchLoss(this.#policy, batch, this.#options);
   }
 }
 

@@ -7,6 +7,7 @@
  */
 import { offTape, tf, type Scalar, type Tensor1D } from '../backend/index.ts';
 import { LabError, Random } from '../base/index.ts';
+import type { CheckpointOptions } from '../train/index.ts';
 import type { GaeOptions } from './advantages.ts';
 import { completionBatch, type Sample } from './completions.ts';
 import { iterate, type Iterated, type IterationReport } from './iterations.ts';
@@ -16,6 +17,7 @@ import { klEstimate } from './losses/kl.ts';
 import { ppoParts, type PPOParts } from './ppo-parts.ts';
 import { PolicyStep } from './policy-step.ts';
 import { logProbabilities, referenceLogProbabilities, type Policy } from './policy.ts';
+import type { AnswerReward } from './ranking.ts';
 import { ScoreModel } from './reward-model.ts';
 import { rollout, type RolloutOptions } from './rollout.ts';
 
@@ -40,6 +42,8 @@ export interface PPOOptions extends GaeOptions, Pick<RolloutOptions, 'maxTokens'
   readonly clip?: number;
   readonly valueCoefficient?: number;
   readonly entropyCoefficient?: number;
+  /** Saved every ten iterations unless told, and after the last; with the values, the draws and β. */
+  readonly checkpoint?: CheckpointOptions;
   /** Steps of one's own in place of the library's. */
   readonly parts?: Partial<PPOParts>;
   readonly quiet?: boolean;
@@ -75,26 +79,23 @@ interface Experience {
 export async function ppo(
   policy: Policy,
   prompts: readonly (readonly number[])[],
-  reward: (samples: readonly Sample[]) => Promise<readonly number[]> | readonly number[],
+  reward: AnswerReward,
   options: PPOOptions,
   given?: ScoreModel,
 ): Promise<PPOResult> {
-  const { iterations, learningRate = 1e-4, quiet = false, klLimit = 50, targetKl } = options;
+  const { iterations, learningRate = 1e-4, quiet = false, klLimit = 50, targetKl, checkpoint } = options;
   const values = given ?? new ScoreModel(policy.model);
-  const parameters = new Map([
-    ...policy.model.namedParameters(),
-    ...[...values.namedParameters()].map(([path, variable]) => [`values.${path}`, variable] as const),
-  ]);
-  const step = new PolicyStep(parameters, { learningRate });
+  const companions = new Map([...values.namedParameters()].map(([path, variable]) => [`values.${path}`, variable] as const));
+  const step = new PolicyStep(new Map([...policy.model.namedParameters(), ...companions]), { learningRate });
   const random = new Random(options.seed ?? 0);
   const parts = { ...ppoParts, ...options.parts };
-  let { beta = 0.05 } = options;
+  const learner = { model: policy.model, companions, step, random, beta: options.beta ?? 0.05 };
   policy.model.eval();
   try {
-    return await iterate({ label: 'PPO', iterations, klLimit, quiet }, async (iteration) => {
-      const turn = new Iteration(policy, values, step, { ...options, beta, parts }, iteration, random);
+    return await iterate({ label: 'PPO', iterations, klLimit, checkpoint, quiet }, learner, async (iteration) => {
+      const turn = new Iteration(policy, values, step, { ...options, beta: learner.beta, parts }, iteration, random);
       const report = await turn.run(prompts, reward);
-      if (targetKl !== undefined) beta = parts.adaptBeta(beta, report.kl, targetKl);
+      if (targetKl !== undefined) learner.beta = parts.adaptBeta(learner.beta, report.kl, targetKl);
       return report;
     });
   } finally {
@@ -135,10 +136,7 @@ class Iteration {
     this.#temperature = { temperature: options.temperature ?? 1 };
   }
 
-  async run(
-    prompts: readonly (readonly number[])[],
-    reward: (samples: readonly Sample[]) => Promise<readonly number[]> | readonly number[],
-  ): Promise<PPOReport> {
+  async run(prompts: readonly (readonly number[])[], reward: AnswerReward): Promise<PPOReport> {
     const { maxTokens, endToken, beta } = this.#options;
     const times = [performance.now()];
     const samples = await rollout(this.#policy.model, prompts, {
