@@ -3,6 +3,7 @@
  */
 import type { GenerateOptions, Transformer, TransformerConfig } from '../model/index.ts';
 import type { SweepOptions } from '../quantize/index.ts';
+import type { EngineOptions } from '../serve/index.ts';
 import type { TrainOptions } from '../train/index.ts';
 
 /** The functions that answer an exercise, by name. */
@@ -17,6 +18,8 @@ export interface Assembly {
   generate: Partial<GenerateOptions>;
   /** For GPTQ and `quantizeModel`. */
   quantize?: Partial<SweepOptions>;
+  /** For `Engine.forModel`. */
+  serve?: Partial<EngineOptions>;
   /** Done to every model once it is made: answers that replace one kind of module, if the model has it. */
   finish?: readonly ((model: Transformer) => void)[];
 }

@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs';
 import { escapeMarkup, messageOf, notebook } from '../base/index.ts';
 import { Transformer, type GenerateOptions, type TransformerConfig } from '../model/index.ts';
 import type { SweepOptions } from '../quantize/index.ts';
+import type { EngineOptions } from '../serve/index.ts';
 import type { TrainOptions } from '../train/index.ts';
 import { savedAnswers } from './answers.ts';
 import { filesOf, theCourse, type Course } from './catalog.ts';
@@ -53,6 +54,11 @@ export class Mine {
   /** Options for `gptq` and `quantizeModel`, to spread into their own. */
   get quantize(): Partial<SweepOptions> {
     return this.#assembly.quantize ?? {};
+  }
+
+  /** Options for `Engine.forModel`, to spread into its own. */
+  get serve(): Partial<EngineOptions> {
+    return this.#assembly.serve ?? {};
   }
 
   /** How much of the model runs on the reader's code, from 0 to 1. */
