@@ -4,6 +4,7 @@
 import type { PPOParts } from '../align/index.ts';
 import type { GenerateOptions, Transformer, TransformerConfig } from '../model/index.ts';
 import type { SweepOptions } from '../quantize/index.ts';
+import type { EngineOptions } from '../serve/index.ts';
 import type { TrainOptions } from '../train/index.ts';
 
 /** The functions that answer an exercise, by name. */
@@ -20,6 +21,8 @@ export interface Assembly {
   quantize?: Partial<SweepOptions>;
   /** For `ppo`, as its `parts`. */
   ppo?: Partial<PPOParts>;
+  /** For `Engine.forModel`. */
+  serve?: Partial<EngineOptions>;
   /** Done to every model once it is made: answers that replace one kind of module, if the model has it. */
   finish?: readonly ((model: Transformer) => void)[];
 }

@@ -6,6 +6,7 @@ import type { PPOParts } from '../align/index.ts';
 import { escapeMarkup, messageOf, notebook } from '../base/index.ts';
 import { Transformer, type GenerateOptions, type TransformerConfig } from '../model/index.ts';
 import type { SweepOptions } from '../quantize/index.ts';
+import type { EngineOptions } from '../serve/index.ts';
 import type { TrainOptions } from '../train/index.ts';
 import { savedAnswers } from './answers.ts';
 import { filesOf, theCourse, type Course } from './catalog.ts';
@@ -59,6 +60,11 @@ export class Mine {
   /** Steps for `ppo`: its option `parts`. */
   get ppo(): Partial<PPOParts> {
     return this.#assembly.ppo ?? {};
+  }
+
+  /** Options for `Engine.forModel`, to spread into its own. */
+  get serve(): Partial<EngineOptions> {
+    return this.#assembly.serve ?? {};
   }
 
   /** How much of the model runs on the reader's code, from 0 to 1. */

@@ -70,6 +70,8 @@ export interface FigureAxis {
   readonly tickangle?: number;
   readonly dtick?: number;
   readonly tickvals?: readonly number[];
+  /** What stands at `tickvals`; the values themselves unless told. */
+  readonly ticktext?: readonly string[];
   readonly [plotlyAttribute: string]: unknown;
 }
 
