@@ -32,6 +32,8 @@ function fill(source: PEFTSource, parameters: ReadonlyMap<string, Variable>): vo
     throw new LabError(`${path}: '${stray}' has no place in this model. Is the adapter for another kind of model?`);
   }
   for (const [name, variable] of parameters) {
-    tf.tidy(() => void variable.assign(tf.tensor(toFloat32(tensors.get(name)!), variable.shape)));
+    tf.tidy(() => {
+      variable.assign(tf.tensor(toFloat32(tensors.get(name)!), variable.shape));
+    });
   }
 }
