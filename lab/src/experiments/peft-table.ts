@@ -261,7 +261,7 @@ class Table {
     };
     const ratio = async (on: () => void, off: () => void): Promise<number> => {
       const [withIt, without]: [number[], number[]] = [[], []];
-      for (let turn = 0; turn < 6; turn++) {
+      for (let turn = 0; turn < 12; turn++) {
         on();
         withIt.push(await read());
         off();
