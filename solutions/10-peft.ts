@@ -3,7 +3,8 @@
  * trained in it. Houlsby et al. 2019 (adapters), Ben Zaken et al. 2022 (BitFit), Hu et al. 2021 (LoRA), Li and Liang 2021
  * (prefixes), Lester et al. 2021 (soft prompts), Liu et al. 2022 ((IA)³), Liu et al. 2024 (DoRA).
  *
- * Shapes: B batch, T tokens, D width, O outputs, I inputs, r rank or bottleneck, n virtual tokens, H heads, S head size, L layers.
+ * Shapes: B batch, T tokens, D width, O outputs, I inputs, r rank or bottleneck, n virtual tokens, H heads, S head size,
+ * L layers.
  */
 import * as lab from 'lab';
 import { tf } from 'lab';
@@ -220,20 +221,12 @@ export function loraForward(
  *
  * @returns [O, I]
  */
-export function merge(
-  weight: tf.Tensor2D,
-  { down, up }: { down: tf.Tensor2D; up: tf.Tensor2D },
-  alpha: number,
-): tf.Tensor2D {
+export function merge(weight: tf.Tensor2D, { down, up }: { down: tf.Tensor2D; up: tf.Tensor2D }, alpha: number): tf.Tensor2D {
   return weight.add<tf.Tensor2D>(tf.matMul(up, down).mul(alpha / down.shape[0]));
 }
 
 /** The way back: W from the merged matrix. */
-export function unmerge(
-  merged: tf.Tensor2D,
-  { down, up }: { down: tf.Tensor2D; up: tf.Tensor2D },
-  alpha: number,
-): tf.Tensor2D {
+export function unmerge(merged: tf.Tensor2D, { down, up }: { down: tf.Tensor2D; up: tf.Tensor2D }, alpha: number): tf.Tensor2D {
   return merged.sub<tf.Tensor2D>(tf.matMul(up, down).mul(alpha / down.shape[0]));
 }
 // #endregion

@@ -100,12 +100,24 @@ describe('10.1 what is trained', () => {
         },
       },
     ],
-    ['prompt', n * D, { 'prompt-in-every-layer': { say: 'prompt is L times too large: it is put in once, before the first block.', looksLike: L * n * D } }],
+    [
+      'prompt',
+      n * D,
+      {
+        'prompt-in-every-layer': {
+          say: 'prompt is L times too large: it is put in once, before the first block.',
+          looksLike: L * n * D,
+        },
+      },
+    ],
     [
       'prefix',
       n * L * 2 * D,
       {
-        'prefix-keys-alone': { say: 'prefix is half of what it should be: keys and values, each D numbers.', looksLike: n * L * D },
+        'prefix-keys-alone': {
+          say: 'prefix is half of what it should be: keys and values, each D numbers.',
+          looksLike: n * L * D,
+        },
         'prefix-in-one-layer': { say: 'prefix counts one layer. It stands in every one.', looksLike: n * 2 * D },
       },
     ],
@@ -143,7 +155,11 @@ describe('10.2 an adapter', () => {
       'up-is-not-zero',
       'The way up is random, so the adapter disturbs a model that was fine. Make it zero: then h goes through unchanged.',
     );
-    await expectClose(await made.up.array(), mapped(normals(1, 64, 32), () => 0), { what: 'up' });
+    await expectClose(
+      await made.up.array(),
+      mapped(normals(1, 64, 32), () => 0),
+      { what: 'up' },
+    );
     await expectClose([...made.down.shape], [32, 64], { what: 'the shape of down' });
     const values = Array.from(await made.down.data());
     const deviation = Math.sqrt(sum(values.map((x) => x * x)) / values.length);
@@ -154,21 +170,36 @@ describe('10.2 an adapter', () => {
     );
     await expectClose(adapterForward(input, made), await input.array(), {
       what: 'what a fresh adapter makes of h',
-      hints: { 'h-is-lost': { say: 'A fresh adapter gives zeros: the residual, h + …, is missing.', looksLike: () => tf.zeros([3, 64]) } },
+      hints: {
+        'h-is-lost': {
+          say: 'A fresh adapter gives zeros: the residual, h + …, is missing.',
+          looksLike: () => tf.zeros([3, 64]),
+        },
+      },
     });
   });
 
   it('is h + up(gelu(down(h)))', async () => {
     const inside = plusRow(through(h, down), downBias);
     const way = (middle: Matrix): Matrix => plusRow(through(middle, up), upBias);
-    const parts = { down: tf.tensor2d(down), downBias: tf.tensor1d(downBias), up: tf.tensor2d(up), upBias: tf.tensor1d(upBias) };
+    const parts = {
+      down: tf.tensor2d(down),
+      downBias: tf.tensor1d(downBias),
+      up: tf.tensor2d(up),
+      upBias: tf.tensor1d(upBias),
+    };
     await expectClose(adapterForward(tf.tensor2d(h), parts), plus(h, way(gelu(inside))), {
       what: 'the output',
       hints: {
-        'no-bend': { say: 'There is no gelu between the two: two linear layers are one of rank r.', looksLike: plus(h, way(inside)) },
+        'no-bend': {
+          say: 'There is no gelu between the two: two linear layers are one of rank r.',
+          looksLike: plus(h, way(inside)),
+        },
         'h-is-lost': { say: 'The residual is missing: h itself should go through, too.', looksLike: way(gelu(inside)) },
         'bend-at-the-end': {
-          say: 'The gelu stands behind the way up. There the adapter can hardly take anything away, and inside it is linear; it belongs between.',
+          say:
+            'The gelu stands behind the way up. There the adapter can hardly take anything away, and inside it is linear; ' +
+            'it belongs between.',
           looksLike: plus(h, gelu(way(inside))),
         },
       },
@@ -182,18 +213,26 @@ describe('10.3 a soft prompt', () => {
   const embedded = range(B).map((row) => normals(1062 + row, T, D));
   const targets = range(B).map((row) => range(T).map((t) => 10 * row + t + 1));
   const run = (): ReturnType<typeof prependPrompt> =>
-    prependPrompt(tf.tensor2d(prompt), tf.tensor3d(embedded), targets.map((row) => [...row]));
+    prependPrompt(
+      tf.tensor2d(prompt),
+      tf.tensor3d(embedded),
+      targets.map((row) => [...row]),
+    );
 
   it('stands in front of every text', async () => {
-    await expectClose(run().input, embedded.map((text) => [...prompt, ...text]), {
-      what: 'the input',
-      hints: {
-        'prompt-behind-the-text': {
-          say: 'The prompt stands behind the text, where no token can see it.',
-          looksLike: embedded.map((text) => [...text, ...prompt]),
+    await expectClose(
+      run().input,
+      embedded.map((text) => [...prompt, ...text]),
+      {
+        what: 'the input',
+        hints: {
+          'prompt-behind-the-text': {
+            say: 'The prompt stands behind the text, where no token can see it.',
+            looksLike: embedded.map((text) => [...text, ...prompt]),
+          },
         },
       },
-    });
+    );
   });
 
   it('takes positions of its own', async () => {
@@ -204,7 +243,10 @@ describe('10.3 a soft prompt', () => {
           say: 'The first token of the text has the position of the first virtual token: two of them stand in one place.',
           looksLike: [...range(n), ...range(T)],
         },
-        'positions-of-the-text-alone': { say: 'The virtual tokens have no positions; there are n + T of them.', looksLike: range(T) },
+        'positions-of-the-text-alone': {
+          say: 'The virtual tokens have no positions; there are n + T of them.',
+          looksLike: range(T),
+        },
         'positions-shifted': {
           say: 'All virtual tokens have the position 0. To the model they are tokens like any others: 0, 1, 2, …',
           looksLike: [...range(n).map(() => 0), ...range(T)],
@@ -219,7 +261,7 @@ describe('10.3 a soft prompt', () => {
       what: 'the targets',
       hints: {
         'target-zero': {
-          say: 'The targets of the virtual tokens are 0. That is a token: the prompt would learn to predict it. −100 is ignored.',
+          say: 'The targets of the virtual tokens are 0. That is a token, which the prompt would learn; −100 is ignored.',
           looksLike: filled(0),
         },
         'targets-not-moved': {
@@ -258,7 +300,7 @@ describe('10.4 a prefix', () => {
       looksLike: expected(text, 1 - which),
     },
     'layers-inside-keys': {
-      say: 'The matrix was read as all keys of all layers, then all values. It holds the keys and values of each layer together.',
+      say: 'The matrix was read as all keys of all layers, then all values. It holds those of each layer together.',
       looksLike: expected(text, which, (w, head, s) => (w * L + layer) * H * S + head * S + s),
     },
     'heads-inside-sizes': {
@@ -281,15 +323,25 @@ describe('10.4 a prefix', () => {
     const [m, length] = [3, 5];
     const mask = (sees: (t: number, u: number) => boolean): Matrix =>
       range(length).map((t) => range(m + length).map((u) => Number(sees(t, u))));
-    await expectClose(prefixMask(m, length), mask((t, u) => u <= t + m), {
-      what: 'the mask',
-      hints: {
-        'prefix-hidden': { say: 'Row 0 sees key 0 alone. The prefix is n keys long, and all of it lies in the past.', looksLike: mask((t, u) => u <= t) },
-        'own-token-hidden': { say: 'No token sees itself.', looksLike: mask((t, u) => u < t + m) },
-        'future-visible': { say: 'Tokens see what comes after them. Only the prefix is seen by all.', looksLike: mask(() => true) },
-        'prefix-alone': { say: 'Tokens see the prefix alone, and not one another.', looksLike: mask((_, u) => u < m) },
+    await expectClose(
+      prefixMask(m, length),
+      mask((t, u) => u <= t + m),
+      {
+        what: 'the mask',
+        hints: {
+          'prefix-hidden': {
+            say: 'Row 0 sees key 0 alone. The prefix is n keys long, and all of it lies in the past.',
+            looksLike: mask((t, u) => u <= t),
+          },
+          'own-token-hidden': { say: 'No token sees itself.', looksLike: mask((t, u) => u < t + m) },
+          'future-visible': {
+            say: 'Tokens see what comes after them. Only the prefix is seen by all.',
+            looksLike: mask(() => true),
+          },
+          'prefix-alone': { say: 'Tokens see the prefix alone, and not one another.', looksLike: mask((_, u) => u < m) },
+        },
       },
-    });
+    );
   });
 });
 
@@ -313,7 +365,10 @@ describe('10.5 (IA)³', () => {
         'inputs-and-outputs-exchanged': { say: 'scalesInput is true, and the outputs are scaled.', looksLike: ofOutput },
         'bias-scaled-with-the-inputs': {
           say: 'The bias is scaled, although only the inputs are: it is added when they are gone.',
-          looksLike: plusRow(through(columns(x, l), W), b.map((y, j) => y * l[j]!)),
+          looksLike: plusRow(
+            through(columns(x, l), W),
+            b.map((y, j) => y * l[j]!),
+          ),
         },
       },
     });
@@ -335,7 +390,10 @@ describe('10.5 (IA)³', () => {
     await expectClose(weight, columns(W, l), {
       what: 'the merged weights',
       hints: {
-        'merged-along-the-other-axis': { say: 'The factors of inputs belong to the columns of W [O, I].', looksLike: rows(W, l) },
+        'merged-along-the-other-axis': {
+          say: 'The factors of inputs belong to the columns of W [O, I].',
+          looksLike: rows(W, l),
+        },
       },
     });
     await expectClose(bias, b, {
@@ -353,15 +411,22 @@ describe('10.5 (IA)³', () => {
     await expectClose(weight, rows(W, l), {
       what: 'the merged weights',
       hints: {
-        'merged-along-the-other-axis': { say: 'The factors of outputs belong to the rows of W [O, I].', looksLike: columns(W, l) },
+        'merged-along-the-other-axis': {
+          say: 'The factors of outputs belong to the rows of W [O, I].',
+          looksLike: columns(W, l),
+        },
       },
     });
-    await expectClose(bias, b.map((y, j) => y * l[j]!), {
-      what: 'the merged bias',
-      hints: {
-        'merged-bias-forgotten': { say: 'The bias is as it was. Where outputs are scaled, it is scaled, too.', looksLike: b },
+    await expectClose(
+      bias,
+      b.map((y, j) => y * l[j]!),
+      {
+        what: 'the merged bias',
+        hints: {
+          'merged-bias-forgotten': { say: 'The bias is as it was. Where outputs are scaled, it is scaled, too.', looksLike: b },
+        },
       },
-    });
+    );
   });
 });
 
@@ -435,7 +500,11 @@ describe('10.7 LoRA', () => {
       'does-not-begin-as-the-model-was',
       'B is not zero: the model says something else before it has learned anything. A is random, B is zero.',
     );
-    await expectClose(up, mapped(normals(1, 40, 8), () => 0), { what: 'up' });
+    await expectClose(
+      up,
+      mapped(normals(1, 40, 8), () => 0),
+      { what: 'up' },
+    );
   });
 
   it('starts with A uniform in ±1/√I', async () => {
@@ -444,7 +513,11 @@ describe('10.7 LoRA', () => {
     const values = Array.from(await down.data());
     const [low, high, bound] = [Math.min(...values), Math.max(...values), 1 / 8];
     if (Math.max(-low, high) === 0) return;
-    expectThat(low < 0, 'only-positive-numbers', 'No number of A is below zero. `random()` is from 0 to 1; stretch it to −1 … 1.');
+    expectThat(
+      low < 0,
+      'only-positive-numbers',
+      'No number of A is below zero. `random()` is from 0 to 1; stretch it to −1 … 1.',
+    );
     expectThat(
       Math.max(-low, high) < 1.2 * bound && Math.max(-low, high) > 0.8 * bound,
       'bound-is-not-one-over-the-root-of-the-inputs',
@@ -497,7 +570,10 @@ describe('10.8 merging', () => {
     await expectClose(unmerge(tf.tensor2d(truth), given(), alpha), W, {
       what: 'the weights',
       hints: {
-        'unmerge-adds-again': { say: 'unmerge adds the change a second time. Take it away.', looksLike: plus(truth, change, alpha / r) },
+        'unmerge-adds-again': {
+          say: 'unmerge adds the change a second time. Take it away.',
+          looksLike: plus(truth, change, alpha / r),
+        },
       },
     });
   });
@@ -531,30 +607,49 @@ describe('10.9 DoRA', () => {
     });
   });
   it('gives every row its direction and its length', async () => {
-    await expectClose(run(), scaledBy(turned, m.map((y, i) => y / lengths(turned)[i]!)), {
-      what: 'the weights',
-      hints: {
-        'divided-by-the-old-lengths': {
-          say: 'The rows are divided by the lengths of W. By now they have turned and grown: divide by those of W + (alpha / r) B A.',
-          looksLike: scaledBy(turned, m.map((y, i) => y / lengths(W)[i]!)),
-        },
-        'not-divided': { say: 'The rows are multiplied by m, but keep their own length, too.', looksLike: scaledBy(turned, m) },
-        'length-of-the-whole-matrix': {
-          say: 'All rows are divided by one number, the length of the whole matrix. Each has its own.',
-          looksLike: scaledBy(turned, m.map((y) => y / Math.hypot(...turned.flat()))),
-        },
-        'dora-scale-forgotten': {
-          say: 'B A counts once in place of alpha / r times.',
-          looksLike: () => {
-            const other = plus(W, product(B, A));
-            return scaledBy(other, m.map((y, i) => y / lengths(other)[i]!));
+    await expectClose(
+      run(),
+      scaledBy(
+        turned,
+        m.map((y, i) => y / lengths(turned)[i]!),
+      ),
+      {
+        what: 'the weights',
+        hints: {
+          'divided-by-the-old-lengths': {
+            say: 'The rows are divided by the lengths of W. They have changed: divide by those of W + (alpha / r) B A.',
+            looksLike: scaledBy(
+              turned,
+              m.map((y, i) => y / lengths(W)[i]!),
+            ),
+          },
+          'not-divided': {
+            say: 'The rows are multiplied by m, but keep their own length, too.',
+            looksLike: scaledBy(turned, m),
+          },
+          'length-of-the-whole-matrix': {
+            say: 'All rows are divided by one number, the length of the whole matrix. Each has its own.',
+            looksLike: scaledBy(
+              turned,
+              m.map((y) => y / Math.hypot(...turned.flat())),
+            ),
+          },
+          'dora-scale-forgotten': {
+            say: 'B A counts once in place of alpha / r times.',
+            looksLike: () => {
+              const other = plus(W, product(B, A));
+              return scaledBy(
+                other,
+                m.map((y, i) => y / lengths(other)[i]!),
+              );
+            },
+          },
+          'dora-length-of-columns': {
+            say: 'The columns have been given their lengths, not the rows.',
+            looksLike: mapped(turned, (y, _, j) => (y * m[j]!) / lengths(transposed(turned))[j]!),
           },
         },
-        'dora-length-of-columns': {
-          say: 'The columns have been given their lengths, not the rows.',
-          looksLike: mapped(turned, (y, _, j) => (y * m[j]!) / lengths(transposed(turned))[j]!),
-        },
       },
-    });
+    );
   });
 });

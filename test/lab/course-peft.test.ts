@@ -1,4 +1,4 @@
-/** @file Chapter 10 beside the library: its formulas are what `adapt` reports, and what a model answers is its likeliest mood. */
+/** @file Chapter 10 beside the library: its formulas are what `adapt` reports, and a model's answer is its likeliest mood. */
 import {
   adapt,
   answeredMoods,
@@ -30,7 +30,9 @@ describe('what is trained', () => {
     ['prefix', { method: 'prefix', tokens }],
   ])('%s: the formula is what is reported', (name, options) => {
     const { trainable } = adapt(make(), options).report();
-    const { countTrained: library } = findExercise('10.1', theCourse()).exercise.library as { countTrained: typeof countTrained };
+    const { countTrained: library } = findExercise('10.1', theCourse()).exercise.library as {
+      countTrained: typeof countTrained;
+    };
     expect(countTrained(layers, width, size, tokens)[name]).toBe(trainable);
     expect(library(layers, width, size, tokens)[name]).toBe(trainable);
   });
@@ -40,15 +42,12 @@ describe('answered moods', () => {
   it('are the likeliest of the three tokens behind each prompt, however long the others are', async () => {
     const model = make();
     const moodTokens = [7, 3, 12];
-    const examples = Array.from(
-      { length: 9 },
-      (_, i): MoodExample => ({
-        sentence: '',
-        mood: 'neutral',
-        prompt: Array.from({ length: 2 + ((5 * i) % 9) }, (__, t) => (i * i + 3 * t) % 19),
-        completion: [3],
-      }),
-    );
+    const examples = Array.from({ length: 9 }, (_, i): MoodExample => ({
+      sentence: '',
+      mood: 'neutral',
+      prompt: Array.from({ length: 2 + ((5 * i) % 9) }, (__, t) => (i * i + 3 * t) % 19),
+      completion: [3],
+    }));
     const alone: string[] = [];
     for (const { prompt } of examples) {
       const logits = await model.forward(tokensTensor(Int32Array.from(prompt), [1, prompt.length], 19)).data();

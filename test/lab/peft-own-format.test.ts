@@ -1,6 +1,6 @@
 /**
- * @file Methods that the PEFT library lacks have a format of our own: it comes back bit for bit, and what does not fit is refused
- * by name before the model is changed.
+ * @file Methods that the PEFT library lacks have a format of our own: it comes back bit for bit, and what does not fit is
+ * refused by name before the model is changed.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -62,7 +62,11 @@ const configOf = (folder: string): Record<string, unknown> =>
 describe('out and in again', () => {
   it.each(methods)('%s %j: the same numbers and the same logits, bit for bit', async (type, options) => {
     const { folder, logits, numbers } = await saved(options);
-    expect(configOf(folder)).toMatchObject({ peft_type: type, base_model_name_or_path: 'tiny', lab_note: expect.stringContaining('PEFT library does not') as unknown });
+    expect(configOf(folder)).toMatchObject({
+      peft_type: type,
+      base_model_name_or_path: 'tiny',
+      lab_note: expect.stringContaining('PEFT library does not') as unknown,
+    });
     const model = gpt();
     const before = await floats(model.forward(tokens()));
     const again = await loadPEFT(model, folder, { name: 'again' });
@@ -116,11 +120,19 @@ describe('bad input', () => {
 
   it.each<[string, () => Promise<string>, RegExp]>([
     ['no options', () => withConfig((config) => delete config['lab_options']), /has no "lab_options"/],
-    ['another method than its type', () => withOptions({ method: 'bitfit' }), /is "LAB_HOULSBY", but the options are those of 'bitfit'/],
+    [
+      'another method than its type',
+      () => withOptions({ method: 'bitfit' }),
+      /is "LAB_HOULSBY", but the options are those of 'bitfit'/,
+    ],
     ['an option that is not known', () => withOptions({ gain: 3 }), /asks for "gain", which is not known/],
     ['a width of no number', () => withOptions({ size: '3' }), /"size" is "3", but here it must be a whole number/],
     ['a factor of no number', () => withOptions({ scale: 'much' }), /"scale" is "much", but here it must be a number/],
-    ['targets that are no list', () => withOptions({ targets: 'mlp' }), /"targets" is "mlp", but here it must be a list of texts/],
+    [
+      'targets that are no list',
+      () => withOptions({ targets: 'mlp' }),
+      /"targets" is "mlp", but here it must be a list of texts/,
+    ],
     ['targets that name nothing', () => withOptions({ targets: ['mpl'] }), /no module fits the target 'mpl'/],
     [
       'parts that are no list',

@@ -47,11 +47,7 @@ const startWith =
   });
 
 const loraWith =
-  ({
-    scale = (alpha: number, rank: number) => alpha / rank,
-    all = (_alpha: number, _rank: number) => 1,
-    bias = true,
-  }) =>
+  ({ scale = (alpha: number, rank: number) => alpha / rank, all = (_alpha: number, _rank: number) => 1, bias = true }) =>
   (x: tf.Tensor2D, weight: tf.Tensor2D, b: tf.Tensor1D, { down, up }: Thin, alpha: number) => {
     const rank = up.shape[1];
     const plain = bias ? through(x, weight).add(b) : through(x, weight);
@@ -119,7 +115,10 @@ const prefixWith =
       const one = headsFirst
         ? columns.reshape([1, n, H, S]).transpose([0, 2, 1, 3])
         : columns.reshape([1, n, S, H]).transpose([0, 3, 1, 2]);
-      const all = tf.concat(Array.from({ length: batch }, () => one), 0);
+      const all = tf.concat(
+        Array.from({ length: batch }, () => one),
+        0,
+      );
       return tf.concat<tf.Tensor>(front ? [all, text] : [text, all], 2);
     };
     return { k: part(0, k), v: part(1, v) };
@@ -207,14 +206,18 @@ const mistakes: ChapterMistakes = {
       'prompt-behind-the-text': { prependPrompt: promptWith({ order: (a, b) => [b, a] }) },
       'text-begins-at-zero-again': { prependPrompt: promptWith({ positions: (n, length) => [...upTo(n), ...upTo(length)] }) },
       'positions-of-the-text-alone': { prependPrompt: promptWith({ positions: (_, length) => upTo(length) }) },
-      'positions-shifted': { prependPrompt: promptWith({ positions: (n, length) => [...Array<number>(n).fill(0), ...upTo(length)] }) },
+      'positions-shifted': {
+        prependPrompt: promptWith({ positions: (n, length) => [...Array<number>(n).fill(0), ...upTo(length)] }),
+      },
       'target-zero': { prependPrompt: promptWith({ targets: (row, n) => [...Array<number>(n).fill(0), ...row] }) },
       'targets-not-moved': { prependPrompt: promptWith({ targets: (row, n) => [...row, ...ignored(n)] }) },
       'last-virtual-token-asked': { prependPrompt: promptWith({ targets: (row, n) => [...ignored(n - 1), row[0]!, ...row] }) },
     },
     right: [
       { prependPrompt: promptWith({}) },
-      { prependPrompt: promptWith({ targets: (row, n) => ignored(n).concat(row), positions: (n, length) => upTo(length + n) }) },
+      {
+        prependPrompt: promptWith({ targets: (row, n) => ignored(n).concat(row), positions: (n, length) => upTo(length + n) }),
+      },
     ],
   },
   '10.4': {
@@ -272,7 +275,9 @@ const mistakes: ChapterMistakes = {
       },
     },
     right: [
-      { selectBiases: (all: { path: string }[]) => all.flatMap(({ path }) => (path.split('.').pop() === 'bias' ? [path] : [])) },
+      {
+        selectBiases: (all: { path: string }[]) => all.flatMap(({ path }) => (path.split('.').pop() === 'bias' ? [path] : [])),
+      },
       {
         selectBiases: (all: { path: string }[]) => {
           const chosen: string[] = [];
@@ -304,7 +309,9 @@ const mistakes: ChapterMistakes = {
   '10.8': {
     mistakes: {
       'scale-forgotten': { merge: (w: tf.Tensor2D, { down, up }: Thin) => w.add(times(up, down)) },
-      'the-change-alone': { merge: (_: tf.Tensor2D, thin: Thin, alpha: number) => times(thin.up, thin.down).mul(scaleOf(thin, alpha)) },
+      'the-change-alone': {
+        merge: (_: tf.Tensor2D, thin: Thin, alpha: number) => times(thin.up, thin.down).mul(scaleOf(thin, alpha)),
+      },
       'transposed-change': {
         merge: (w: tf.Tensor2D, thin: Thin, alpha: number) => w.add(T(times(thin.up, thin.down)).mul(scaleOf(thin, alpha))),
       },
@@ -316,7 +323,11 @@ const mistakes: ChapterMistakes = {
       { merge: (w: tf.Tensor2D, thin: Thin, alpha: number) => times(thin.up.mul(scaleOf(thin, alpha)), thin.down).add(w) },
       {
         unmerge: (w: tf.Tensor2D, thin: Thin, alpha: number) =>
-          w.sub(T(times(T(thin.down), T(thin.up))).mul(alpha).div(thin.up.shape[1])),
+          w.sub(
+            T(times(T(thin.down), T(thin.up)))
+              .mul(alpha)
+              .div(thin.up.shape[1]),
+          ),
       },
     ],
   },

@@ -270,7 +270,10 @@ class Table {
       return Math.min(...withIt) / Math.min(...without);
     };
     try {
-      const use = await ratio(() => adapted.enable(), () => adapted.disable());
+      const use = await ratio(
+        () => adapted.enable(),
+        () => adapted.disable(),
+      );
       adapted.enable();
       const mergeIn = (): void => {
         adapted.enable();

@@ -1,6 +1,6 @@
 /**
- * @file A folder as the PEFT library saves an adapter (or as `savePEFT` does, for methods it lacks) → an adaptation of a model. Everything is checked before the model is
- * changed.
+ * @file A folder as the PEFT library saves an adapter (or as `savePEFT` does, for methods it lacks) → an adaptation of a model.
+ * Everything is checked before the model is changed.
  */
 import { join } from 'node:path';
 import { readSafetensors } from '../files/index.ts';

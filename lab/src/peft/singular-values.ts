@@ -19,7 +19,9 @@ export function singularValues(matrix: ArrayLike<number>, [m, n]: readonly [numb
   const [few, many] = [Math.min(m, n), Math.max(m, n)];
   const rows = Array.from({ length: few }, (_, i) => Float64Array.from({ length: many }, (__, j) => at(i, j)));
   for (let sweep = 0; sweep < MOST_SWEEPS && rotateAll(rows); sweep++);
-  return Float64Array.from(rows, (row) => Math.sqrt(dot(row, row))).sort().reverse();
+  return Float64Array.from(rows, (row) => Math.sqrt(dot(row, row)))
+    .sort()
+    .reverse();
 }
 
 /** One rotation for each pair of rows. @returns whether there was anything to rotate */

@@ -2,7 +2,15 @@
  * @file The kinds of trace, drawn as SVG into a panel: points and lines, bars, cells.
  */
 import { escapeMarkup } from '../base/index.ts';
-import { plainText, textWidth, type BarTrace, type Coordinate, type HeatmapTrace, type ScatterTrace, type Trace } from './figure.ts';
+import {
+  plainText,
+  textWidth,
+  type BarTrace,
+  type Coordinate,
+  type HeatmapTrace,
+  type ScatterTrace,
+  type Trace,
+} from './figure.ts';
 import { palettePng } from './png.ts';
 import type { Scale } from './scale.ts';
 

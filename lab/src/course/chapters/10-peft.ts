@@ -41,8 +41,7 @@ function loraForward(x: Tensor2D, weight: Tensor2D, bias: Tensor1D, { down, up }
 
 const scaleOf = (down: Tensor2D, alpha: number): number => loraScale(alpha, down.shape[0], false);
 
-const deltaOf = ({ down, up }: Thin, alpha: number): Tensor2D =>
-  tf.mul<Tensor2D>(tf.matMul(up, down), scaleOf(down, alpha));
+const deltaOf = ({ down, up }: Thin, alpha: number): Tensor2D => tf.mul<Tensor2D>(tf.matMul(up, down), scaleOf(down, alpha));
 
 function selectBiases(parameters: readonly { readonly path: string }[]): string[] {
   return parameters.filter(({ path }) => /(^|\.)bias$/.test(path)).map(({ path }) => path);
