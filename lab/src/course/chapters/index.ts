@@ -10,6 +10,7 @@ import { chapter as serving } from './06-serving.ts';
 import { chapter as rounding } from './07-rounding.ts';
 import { chapter as gptq } from './08-gptq.ts';
 import { chapter as quantizationAwareTraining } from './09-quantization-aware-training.ts';
+import { chapter as peft } from './10-peft.ts';
 import { chapter as rlhf } from './11-rlhf.ts';
 
 export const chapters: readonly Chapter[] = [
@@ -23,5 +24,6 @@ export const chapters: readonly Chapter[] = [
   rounding,
   gptq,
   quantizationAwareTraining,
+  peft,
   rlhf,
 ];
