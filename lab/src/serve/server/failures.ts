@@ -13,8 +13,8 @@ export function asAPIError(error: unknown): APIError {
   if (error instanceof APIError) return error;
   const { statusCode = 500, message, code } = error as ErrorWithStatus;
   if (statusCode >= 400 && statusCode < 500) {
-    const hint = code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE' ? ' Send Content-Type: application/json.' : '';
-    return new APIError(statusCode, `${message}${hint}`);
+    const isOther = code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE';
+    return new APIError(statusCode, isOther ? 'The body must be JSON: send Content-Type: application/json.' : message);
   }
   return new APIError(500, 'The server failed; it is not the request.');
 }

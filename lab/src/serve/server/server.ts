@@ -147,7 +147,8 @@ export class APIServer {
       const path = pathOf(request);
       const { socket } = request.raw;
       let finished = false;
-      reply.raw.once('finish', () => (finished = true));
+      // A write that is broken off ends with this event, too.
+      reply.raw.once('finish', () => (finished = !socket.destroyed));
       reply.raw.once('close', () => {
         this.metrics.request(Object.hasOwn(METHODS, path) ? path : 'other', finished ? reply.raw.statusCode : GONE);
         if (this.#admission.closed) socket.destroySoon();
@@ -233,8 +234,8 @@ function appFor({ maxBodyBytes = 2 ** 20, maxConnections = 1024, receiveSeconds 
       const told = asAPIError(error);
       void (reply as FastifyReply).code(told.status).send(told.body);
     },
-    // Half-sent requests are looked for so often.
-    http: { connectionsCheckingInterval: Math.min(5000, 1000 * receiveSeconds) },
+    // Node takes the longer time for the whole request, and looks for those that are late from time to time.
+    http: { headersTimeout: 1000 * receiveSeconds, connectionsCheckingInterval: Math.min(5000, 1000 * receiveSeconds) },
   });
   app.server.maxConnections = maxConnections;
   // A page in a browser cannot send JSON to another host without asking first, and is refused then; text it can.

@@ -1,0 +1,439 @@
+/**
+ * @file What a server in the open meets: requests that make no sense, clients that leave, readers that do not read, floods.
+ * Each gets its answer, and nobody else notices.
+ */
+import { Random } from 'lab';
+import { describe, expect, it } from 'vitest';
+import { emptied, paperText, paperTokenizer, post, rawConnection, rawPost, withServer } from './server-fixture.ts';
+
+const greedy = { model: 'paper', temperature: 0, prompt: 'Once upon' } as const;
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms));
+
+type BadRequest = readonly [
+  name: string,
+  body: object | string | Uint8Array<ArrayBuffer>,
+  status: number,
+  param: string | null,
+  message: RegExp,
+];
+
+describe('a request that makes no sense gets its status and an error in OpenAI’s shape', () => {
+  const message = (role: unknown, content: unknown): object => ({ model: 'paper', messages: [{ role, content }] });
+  const completions: BadRequest[] = [
+    ['no JSON', '{"model": ', 400, null, /not JSON/],
+    ['an empty body', '', 400, null, /not JSON/],
+    ['an array', '[]', 400, null, /must be a JSON object, got an empty array/],
+    ['null', 'null', 400, null, /must be a JSON object/],
+    ['invalid UTF-8', new Uint8Array([0x7b, 0x22, 0xff, 0x22, 0x7d]), 400, null, /UTF-8/],
+    ['a thousand brackets', '['.repeat(100_000), 400, null, /not JSON/],
+    ['no model', { prompt: 'a' }, 400, 'model', /model is missing/],
+    ['a model of another type', { ...greedy, model: 3 }, 400, 'model', /must be a string, got 3/],
+    ['an unknown model', { ...greedy, model: 'gpt-9' }, 404, 'model', /no model 'gpt-9' here; there is 'paper'/],
+    ['no prompt', { model: 'paper' }, 400, 'prompt', /prompt is missing/],
+    ['an empty prompt', { ...greedy, prompt: '' }, 400, 'prompt', /prompt is empty/],
+    ['no prompts', { ...greedy, prompt: [] }, 400, 'prompt', /must be a string, strings, .* got an empty array/],
+    ['a prompt among others that is empty', { ...greedy, prompt: ['a', ''] }, 400, 'prompt', /prompt is empty/],
+    ['a prompt that is a number', { ...greedy, prompt: 5 }, 400, 'prompt', /must be a string/],
+    ['mixed prompts', { ...greedy, prompt: [1, 'a'] }, 400, 'prompt', /must be a string/],
+    ['a token that there is not', { ...greedy, prompt: [1, 97] }, 400, 'prompt', /Token 97 at position 1/],
+    ['half a token', { ...greedy, prompt: [1.5] }, 400, 'prompt', /Token 1.5/],
+    ['a character that there is not', { ...greedy, prompt: 'naïve' }, 400, 'prompt', /ï/],
+    ['half a character', { ...greedy, prompt: '\uD800' }, 400, 'prompt', /./],
+    ['a prompt as long as the context', { ...greedy, prompt: 'a'.repeat(64) }, 400, 'prompt', /At most 64 tokens fit/],
+    ['max_tokens 0', { ...greedy, max_tokens: 0 }, 400, 'max_tokens', /whole number from 1 on, got 0/],
+    ['max_tokens below 0', { ...greedy, max_tokens: -1 }, 400, 'max_tokens', /got -1/],
+    ['half of max_tokens', { ...greedy, max_tokens: 1.5 }, 400, 'max_tokens', /got 1.5/],
+    ['max_tokens in words', { ...greedy, max_tokens: '5' }, 400, 'max_tokens', /got a string/],
+    ['more than fits', { ...greedy, max_tokens: 56 }, 400, 'prompt', /the prompt has 9, the answer is to have 56/],
+    ['much more than fits', { ...greedy, max_tokens: 1e300 }, 400, 'max_tokens', /got 1e\+300/],
+    ['infinitely many', `{"model":"paper","prompt":"a","max_tokens":1e999}`, 400, 'max_tokens', /got Infinity/],
+    ['a temperature below 0', { ...greedy, temperature: -0.1 }, 400, 'temperature', /from 0 to 2, got -0.1/],
+    ['a temperature of 3', { ...greedy, temperature: 3 }, 400, 'temperature', /got 3/],
+    ['top_p 0', { ...greedy, top_p: 0 }, 400, 'top_p', /above 0 up to 1, got 0/],
+    ['top_k in words', { ...greedy, top_k: 'all' }, 400, 'top_k', /whole number/],
+    ['half a seed', { ...greedy, seed: 0.5 }, 400, 'seed', /whole number, got 0.5/],
+    ['n 0', { ...greedy, n: 0 }, 400, 'n', /from 1 to 12, got 0/],
+    ['many answers', { ...greedy, n: 1e6 }, 400, 'n', /from 1 to 12/],
+    ['many answers to many prompts', { ...greedy, prompt: ['a', 'b'], n: 7 }, 400, 'n', /more than 12 answers/],
+    ['a stop that is a number', { ...greedy, stop: [1] }, 400, 'stop', /a string, or an array of at most 16/],
+    ['very many stops', { ...greedy, stop: Array.from({ length: 17 }, String) }, 400, 'stop', /at most 16/],
+    ['stream in words', { ...greedy, stream: 'yes' }, 400, 'stream', /true or false/],
+    ['stream_options of another type', { ...greedy, stream_options: true }, 400, 'stream_options', /must be a JSON object/],
+    ['include_usage 1', { ...greedy, stream_options: { include_usage: 1 } }, 400, 'stream_options.include_usage', /./],
+    ['echo', { ...greedy, echo: true }, 400, 'echo', /not supported/],
+    ['logprobs', { ...greedy, logprobs: 2 }, 400, 'logprobs', /not supported/],
+    ['a penalty', { ...greedy, frequency_penalty: 0.5 }, 400, 'frequency_penalty', /not supported/],
+    ['best_of', { ...greedy, best_of: 3 }, 400, 'best_of', /not supported/],
+    ['a suffix', { ...greedy, suffix: 'end' }, 400, 'suffix', /not supported/],
+    ['a bias', { ...greedy, logit_bias: { 5: 1 } }, 400, 'logit_bias', /not supported/],
+  ];
+  const chats: BadRequest[] = [
+    ['no messages', { model: 'paper' }, 400, 'messages', /messages is missing/],
+    ['an empty conversation', { model: 'paper', messages: [] }, 400, 'messages', /at least one message/],
+    ['a text for messages', { model: 'paper', messages: 'hi' }, 400, 'messages', /must be an array, got a string/],
+    ['a message that is a text', { model: 'paper', messages: ['hi'] }, 400, 'messages[0]', /must be a JSON object/],
+    ['no role', message(undefined, 'a'), 400, 'messages[0].role', /is missing/],
+    ['an unknown role', message('king', 'a'), 400, 'messages[0].role', /'king' is none of: system, user/],
+    ['a content of another type', message('user', 5), 400, 'messages[0].content', /got 5/],
+    ['a picture', message('user', [{ type: 'image_url' }]), 400, 'messages[0].content[0].type', /must be 'text'/],
+    ['a part without a text', message('user', [{ type: 'text' }]), 400, 'messages[0].content[0].text', /is missing/],
+    ['a long conversation', message('user', 'a'.repeat(60)), 400, 'messages', /the prompt has 78/],
+    ['tools', { ...message('user', 'a'), tools: [{}] }, 400, 'tools', /not supported/],
+    ['JSON', { ...message('user', 'a'), response_format: { type: 'json_object' } }, 400, 'response_format', /not supported/],
+    ['logprobs', { ...message('user', 'a'), logprobs: true }, 400, 'logprobs', /not supported/],
+    ['no token', { ...message('user', 'a'), max_completion_tokens: 0 }, 400, 'max_completion_tokens', /from 1/],
+  ];
+
+  it('all of them, while another request is in work', () =>
+    withServer({ maxSamples: 12, passMs: 5 }, async ({ client, url, engine }) => {
+      const other = client.completions.create({ ...greedy, max_tokens: 55 });
+      for (const [path, cases] of [
+        ['/v1/completions', completions],
+        ['/v1/chat/completions', chats],
+      ] as const) {
+        for (const [name, body, status, param, words] of cases) {
+          const answer = await post(url + path, body);
+          expect(answer.status, name).toBe(status);
+          expect(answer.headers.get('content-type'), name).toMatch(/^application\/json/);
+          const { message: told, code, ...error } = answer.error;
+          expect(error, name).toEqual({ type: 'invalid_request_error', param });
+          expect(told, name).toMatch(words);
+          if (status === 404) expect(code).toBe('model_not_found');
+        }
+      }
+      const long = await post(`${url}/v1/completions`, { ...greedy, max_tokens: 56 });
+      expect(long.error.code).toBe('context_length_exceeded');
+      expect((await other).choices[0]!.text).toBe(paperText('Once upon', 55));
+      await emptied(engine);
+    }));
+
+  it('a prompt longer than the whole cache', () =>
+    withServer({ blocks: 5, contextLength: 64 }, async ({ url, client }) => {
+      const refused = await post(`${url}/v1/completions`, { ...greedy, prompt: 'a'.repeat(21) });
+      expect(refused).toMatchObject({ status: 400, error: { code: 'context_length_exceeded' } });
+      expect(refused.error.message).toMatch(/At most 21 tokens fit/);
+      const { choices } = await client.completions.create({ ...greedy, prompt: 'a'.repeat(20) });
+      expect(choices[0]!.text).toBe(paperText('a'.repeat(20), 1));
+    }));
+
+  it('more tokens than the server writes', () =>
+    withServer({ maxTokens: 5 }, async ({ url }) => {
+      const refused = await post(`${url}/v1/completions`, { ...greedy, max_tokens: 6 });
+      expect(refused).toMatchObject({ status: 400, error: { param: 'max_tokens' } });
+      expect((await post(`${url}/v1/completions`, greedy)).status).toBe(200);
+    }));
+
+  it('fields that nobody knows, and nulls, are no reason', () =>
+    withServer({}, async ({ url }) => {
+      const nothing = { stop: null, n: null, seed: null, stream: null, logprobs: null, user: 'me', metadata: { a: 1 } };
+      const harmless = { frequency_penalty: 0, presence_penalty: 0, logit_bias: {}, best_of: 1, echo: false, __proto__x: 1 };
+      const answer = await post(`${url}/v1/completions`, { ...greedy, ...nothing, ...harmless });
+      expect(answer.status).toBe(200);
+    }));
+
+  it('the wrong place, way or type', () =>
+    withServer({}, async ({ url }) => {
+      const get = await fetch(`${url}/v1/completions`);
+      expect([get.status, get.headers.get('allow')]).toEqual([405, 'POST']);
+      expect(await get.text()).toMatch(/takes POST/);
+      expect(await post(`${url}/v1/embeddings`, {})).toMatchObject({ status: 404, error: { type: 'invalid_request_error' } });
+      expect((await post(`${url}/%zz`, {})).error.message).toMatch(/./);
+      const typed = await post(`${url}/v1/completions`, greedy, { 'content-type': 'text/plain' });
+      expect(typed.status).toBe(415);
+      expect(typed.error.message).toMatch(/Content-Type: application\/json/);
+    }));
+
+  it('a body that is too large', () =>
+    withServer({ maxBodyBytes: 10_000 }, async ({ url, client }) => {
+      const large = await post(`${url}/v1/completions`, { ...greedy, prompt: 'a'.repeat(20_000) });
+      expect(large).toMatchObject({ status: 413, error: { type: 'invalid_request_error' } });
+      await expect(client.completions.create({ ...greedy, prompt: 'a'.repeat(20_000) })).rejects.toMatchObject({ status: 413 });
+    }));
+
+  it('what is no HTTP, and what never comes to an end', () =>
+    withServer({ receiveSeconds: 0.3 }, async ({ url }) => {
+      const garbage = await rawConnection(url);
+      garbage.socket.write('HELLO\r\n\r\n');
+      await garbage.closed;
+      expect(garbage.text()).toMatch(/^HTTP\/1\.1 400 [^]*"type":"invalid_request_error"/);
+      const half = await rawConnection(url);
+      half.socket.write(rawPost('/v1/completions', greedy).slice(0, -1));
+      await half.closed;
+      expect(half.text()).toMatch(/^HTTP\/1\.1 408 /);
+    }));
+});
+
+describe('a key', () => {
+  it('is asked for at /v1 and nowhere else', () =>
+    withServer({ apiKey: 'secret' }, async ({ url, client }) => {
+      for (const authorization of ['', 'Bearer secret2', 'secret', 'Bearer ']) {
+        const answer = await post(`${url}/v1/completions`, greedy, authorization === '' ? {} : { authorization });
+        expect(answer).toMatchObject({ status: 401, error: { type: 'authentication_error', code: 'invalid_api_key' } });
+      }
+      await expect(client.models.list()).rejects.toMatchObject({ status: 401 });
+      expect((await client.withOptions({ apiKey: 'secret' }).models.list()).data).toHaveLength(1);
+      expect((await fetch(`${url}/health`)).status).toBe(200);
+      expect((await fetch(`${url}/metrics`)).status).toBe(200);
+    }));
+});
+
+describe('clients that leave', () => {
+  it('at random, in work and in the queue, streaming or not: all blocks are free, and the others get what they asked for', () =>
+    withServer({ maxSequences: 4, blocks: 48, passMs: 1 }, async ({ client, engine, server }) => {
+      const random = new Random(11);
+      const tasks = Array.from({ length: 60 }, async (_, i) => {
+        await sleep(random.integer(150));
+        const prompt = `request ${i}`;
+        const tokens = 10 + random.integer(40);
+        const controller = new AbortController();
+        const leaves = random.integer(2) === 0;
+        if (leaves) setTimeout(() => controller.abort(), random.integer(120));
+        const request = { model: 'paper', temperature: 0, prompt, max_tokens: tokens, n: 1 + random.integer(2) };
+        let text = '';
+        try {
+          if (random.integer(2) === 0) {
+            const pieces = await client.completions.create({ ...request, stream: true }, { signal: controller.signal });
+            for await (const { choices } of pieces) if (choices[0]!.index === 0) text += choices[0]!.text;
+          } else text = (await client.completions.create(request, { signal: controller.signal })).choices[0]!.text;
+        } catch (error) {
+          expect(leaves, String(error)).toBe(true);
+          return 'left';
+        }
+        // A stream that is aborted ends without an error.
+        if (!(leaves && controller.signal.aborted)) expect(text).toBe(paperText(prompt, tokens));
+        return 'served';
+      });
+      const outcomes = await Promise.all(tasks);
+      expect(outcomes.filter((outcome) => outcome === 'served').length).toBeGreaterThan(20);
+      expect(outcomes.filter((outcome) => outcome === 'left').length).toBeGreaterThan(5);
+      await emptied(engine);
+      expect(server.metrics.expose()).toMatch(/lab_http_requests_total\{path="\/v1\/completions",status="499"\} [1-9]/);
+      expect(server.metrics.expose()).toMatch(/lab_answers_total\{reason="cancelled"\} [1-9]/);
+    }));
+
+  it('by closing half of the connection, or all of it, without a word', () =>
+    withServer({ contextLength: 2000, blocks: 500, passMs: 2 }, async ({ url, engine }) => {
+      for (const end of ['end', 'destroy', 'resetAndDestroy'] as const) {
+        for (const stream of [true, false]) {
+          const { socket } = await rawConnection(url);
+          socket.write(rawPost('/v1/completions', { ...greedy, max_tokens: 1900, stream }));
+          await expect.poll(() => engine.state.running.length).toBe(1);
+          socket[end]();
+          await emptied(engine);
+        }
+      }
+    }));
+
+  it('while the others of its n answers wait for the first', () =>
+    withServer({ passMs: 20 }, async ({ url, engine }) => {
+      const { socket } = await rawConnection(url);
+      socket.write(rawPost('/v1/completions', { ...greedy, n: 8 }));
+      await expect.poll(() => engine.state.running.length, { interval: 1 }).toBe(1);
+      socket.destroy();
+      await emptied(engine);
+      await sleep(50);
+      expect(engine.state.idle).toBe(true);
+    }));
+});
+
+describe('readers that do not read', () => {
+  // A model's name of 64 KiB: every piece is so long, and the system's own buffers are full soon.
+  const long = 'm'.repeat(2 ** 16);
+
+  it('are cut off after a while, hold little, and nobody else waits', () =>
+    withServer({ model: long, stallSeconds: 0.4, contextLength: 1000, blocks: 600 }, async (served) => {
+      const { url, engine, client, server } = served;
+      const model = long;
+      const slow = await rawConnection(url);
+      slow.socket.pause();
+      slow.socket.write(rawPost('/v1/completions', { ...greedy, model, max_tokens: 900, stream: true }));
+      await expect.poll(() => engine.state.running.length, { interval: 1 }).toBe(1);
+      const { choices } = await client.completions.create({ ...greedy, model, max_tokens: 50 });
+      expect(choices[0]!.text).toBe(paperText('Once upon', 50));
+      await expect.poll(() => server.metrics.expose(), { timeout: 10_000 }).toContain('status="499"} 1');
+      await emptied(engine);
+      slow.socket.resume();
+      await slow.closed;
+      expect(slow.text().length).toBeLessThan(900 * 2 ** 16);
+    }));
+
+  it('of a whole answer are cut off, too', () => {
+    const model = 'm'.repeat(30_000_000);
+    return withServer({ model, stallSeconds: 0.3, maxBodyBytes: 2 ** 26 }, async ({ url, server }) => {
+      const slow = await rawConnection(url);
+      slow.socket.pause();
+      slow.socket.write(`GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n`);
+      await expect.poll(() => server.metrics.expose(), { timeout: 10_000 }).toContain('path="/v1/models",status="499"} 1');
+      slow.socket.destroy();
+    });
+  });
+
+  it('but slowly are served', () =>
+    withServer({ model: long, stallSeconds: 1, contextLength: 300, blocks: 100 }, async ({ url }) => {
+      const slow = await rawConnection(url);
+      slow.socket.write(rawPost('/v1/completions', { ...greedy, model: long, max_tokens: 250, stream: true }));
+      slow.socket.on('data', () => {
+        slow.socket.pause();
+        setTimeout(() => slow.socket.resume(), 2);
+      });
+      await expect.poll(() => slow.text().endsWith('data: [DONE]\n\n\r\n0\r\n\r\n'), { timeout: 30_000 }).toBe(true);
+      slow.socket.destroy();
+    }));
+});
+
+describe('floods', () => {
+  it('beyond the queue get 429 and when to come again; the rest is served', () =>
+    withServer({ maxSequences: 2, maxWaiting: 3, passMs: 2 }, async ({ client, url, engine }) => {
+      const tasks = Array.from({ length: 40 }, () => post(`${url}/v1/completions`, { ...greedy, max_tokens: 40 }));
+      const answers = await Promise.all(tasks);
+      const refused = answers.filter(({ status }) => status === 429);
+      const served = answers.filter(({ status }) => status === 200);
+      expect(refused.length + served.length).toBe(40);
+      expect(served.length).toBeGreaterThanOrEqual(5);
+      expect(refused.length).toBeGreaterThan(10);
+      for (const { error, headers } of refused) {
+        expect(error).toMatchObject({ type: 'rate_limit_error', code: 'queue_full' });
+        expect(Number(headers.get('retry-after'))).toBeGreaterThanOrEqual(1);
+      }
+      expect(served.every(({ text }) => text.includes(JSON.stringify(paperText('Once upon', 40))))).toBe(true);
+      await emptied(engine);
+      // n answers need n places.
+      const both = [5, 1].map((n) => client.completions.create({ ...greedy, n, max_tokens: 30 }));
+      expect((await Promise.allSettled(both)).map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
+      expect(await post(`${url}/v1/completions`, { ...greedy, n: 6 })).toMatchObject({ status: 400, error: { param: 'n' } });
+    }));
+
+  it('64 clients for a while lose nothing', () =>
+    withServer({ contextLength: 128, blocks: 400 }, async ({ client, engine }) => {
+      const until = performance.now() + 2000;
+      let served = 0;
+      const one = async (id: number): Promise<void> => {
+        for (let round = 0; performance.now() < until; round++) {
+          const prompt = `client ${id} asks for the ${round}th time`;
+          const request = { model: 'paper', temperature: 0, prompt, max_tokens: 5 + (id % 20) };
+          let text = '';
+          if (id % 2 === 0) text = (await client.completions.create(request)).choices[0]!.text;
+          else {
+            const pieces = await client.completions.create({ ...request, stream: true });
+            for await (const { choices } of pieces) text += choices[0]!.text;
+          }
+          expect(text).toBe(paperText(prompt, request.max_tokens));
+          served++;
+        }
+      };
+      await Promise.all(Array.from({ length: 64 }, (_, id) => one(id)));
+      expect(served).toBeGreaterThanOrEqual(64);
+      await emptied(engine);
+    }));
+});
+
+describe('when something goes wrong', () => {
+  it('a pass that fails is a 500 for those in it, told without its inside, and the server goes on', () => {
+    const errors: unknown[] = [];
+    return withServer({ onError: (error) => errors.push(error) }, async ({ executor, url, client }) => {
+      executor.before = () => {
+        throw new Error('a secret of the device');
+      };
+      for (const path of ['/v1/completions', '/v1/chat/completions']) {
+        for (const stream of [false, true]) {
+          const body = { ...greedy, messages: [{ role: 'user', content: 'a' }], stream, n: 2 };
+          const answer = await post(url + path, body);
+          expect(answer).toMatchObject({ status: 500, error: { type: 'server_error' } });
+          expect(answer.text).not.toMatch(/secret/);
+        }
+      }
+      expect(errors.map(String)).toEqual(Array.from({ length: 4 }, () => 'Error: a secret of the device'));
+      executor.before = undefined;
+      expect((await client.completions.create({ ...greedy, max_tokens: 5 })).choices[0]!.text).toBe(paperText('Once upon', 5));
+    });
+  });
+
+  it('in the middle of a stream it is told there', () => {
+    const errors: unknown[] = [];
+    return withServer({ onError: (error) => errors.push(error) }, async ({ executor, client }) => {
+      let passes = 0;
+      executor.before = () => {
+        if (++passes === 5) throw new Error('a secret of the device');
+      };
+      let text = '';
+      const reading = (async () => {
+        const pieces = await client.completions.create({ ...greedy, max_tokens: 20, stream: true });
+        for await (const { choices } of pieces) text += choices[0]!.text;
+      })();
+      await expect(reading).rejects.toThrow(/The server failed; the answer is not whole/);
+      expect(text).toBe(paperText('Once upon', 4));
+      expect(errors).toHaveLength(1);
+    });
+  });
+
+  it('logits that are NaN are one request’s misfortune', () =>
+    withServer({ onError: () => undefined }, async ({ executor, url, client }) => {
+      executor.distort = (sequence, logits) => {
+        if (sequence.tokens[0] === paperTokenizer.encode('X')[0]) logits[0] = NaN;
+      };
+      const [bad, good] = await Promise.all([
+        post(`${url}/v1/completions`, { ...greedy, prompt: 'X' }),
+        client.completions.create({ ...greedy, max_tokens: 9 }),
+      ]);
+      expect(bad.status).toBe(500);
+      expect(good.choices[0]!.text).toBe(paperText('Once upon', 9));
+    }));
+
+  it('a request that takes too long is called off: 504, or an error in the stream', () =>
+    withServer({ requestSeconds: 0.2, passMs: 20 }, async ({ url, client, engine }) => {
+      const request = { ...greedy, max_tokens: 50 };
+      const late = await post(`${url}/v1/completions`, request);
+      expect(late).toMatchObject({ status: 504, error: { type: 'server_error', code: 'timeout' } });
+      await emptied(engine);
+      let text = '';
+      const reading = (async () => {
+        for await (const { choices } of await client.completions.create({ ...request, stream: true })) text += choices[0]!.text;
+      })();
+      await expect(reading).rejects.toThrow(/longer than 0.2 s/);
+      expect(paperText('Once upon', 50).startsWith(text) && text !== '').toBe(true);
+    }));
+});
+
+describe('stopping', () => {
+  it('lets those who are there end, and nobody new in', () =>
+    withServer({ passMs: 5 }, async ({ client, url, server, engine }) => {
+      const running = [true, false].map(async (stream) => {
+        if (!stream) return (await client.completions.create({ ...greedy, max_tokens: 40 })).choices[0]!.text;
+        let text = '';
+        const pieces = await client.completions.create({ ...greedy, max_tokens: 40, stream: true });
+        for await (const { choices } of pieces) text += choices[0]!.text;
+        return text;
+      });
+      // This connection is there before, and idle connections are closed at once: it asks in the middle.
+      const open = await rawConnection(url);
+      open.socket.write('GET /health HTTP/1.1\r\nHost: a\r\n');
+      await expect.poll(() => engine.state.running.length, { interval: 1 }).toBe(2);
+      const stopped = server.stop(10);
+      open.socket.write('\r\n');
+      await open.closed;
+      expect(open.text()).toMatch(/^HTTP\/1\.1 503 [^]*connection: close[^]*stopping/i);
+      await expect(fetch(`${url}/health`)).rejects.toThrow(/fetch failed/);
+      expect(await Promise.all(running)).toEqual([paperText('Once upon', 40), paperText('Once upon', 40)]);
+      await stopped;
+    }));
+
+  it('calls off those who take too long, and tells them', () =>
+    withServer({ passMs: 20 }, async ({ client, url, server, engine }) => {
+      const whole = post(`${url}/v1/completions`, { ...greedy, max_tokens: 55 });
+      const streamed = (async () => {
+        const pieces = await client.completions.create({ ...greedy, max_tokens: 55, stream: true });
+        for await (const _ of pieces);
+      })();
+      const outcome = streamed.then(
+        () => 'served',
+        (error: unknown) => String(error),
+      );
+      await expect.poll(() => engine.state.running.length).toBe(2);
+      const before = performance.now();
+      await server.stop(0.1);
+      expect(await whole).toMatchObject({ status: 503, error: { code: 'server_stopping' } });
+      expect(await outcome).toMatch(/The server is stopping/);
+      expect(performance.now() - before).toBeLessThan(5000);
+      await server.stop();
+    }));
+});
