@@ -17,7 +17,8 @@ const children: ChildProcess[] = [];
 beforeAll(async () => {
   await startBackend({ backend: 'wasm', threads: 1 });
   const { vocabSize } = tokenizer;
-  const model = new Transformer({ vocabSize, contextLength: 400, layers: 1, width: 16, heads: 2, seed: 3, initializerStd: 0.5 });
+  const sizes = { contextLength: 400, layers: 1, width: 16, heads: 2 };
+  const model = new Transformer({ vocabSize, ...sizes, seed: 3, initializerStd: 0.5 });
   await savePretrained(model, join(folder, 'tiny'), { tokenizer });
   const template = '{% for m in messages %}[{{ m.role }}] {{ m.content }}{% endfor %}';
   writeFileSync(join(folder, 'tiny', 'tokenizer_config.json'), JSON.stringify({ chat_template: template }));
