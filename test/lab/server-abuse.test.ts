@@ -2,11 +2,16 @@
  * @file What a server in the open meets: requests that make no sense, clients that leave, readers that do not read, floods.
  * Each gets its answer, and nobody else notices.
  */
+import type { ServerResponse } from 'node:http';
+import { Writable } from 'node:stream';
 import { Random } from 'lab';
 import { describe, expect, it } from 'vitest';
+import { EventStream } from '../../lab/dist/serve/server/event-stream.js';
 import { emptied, paperText, paperTokenizer, post, rawConnection, rawPost, withServer } from './server-fixture.ts';
 
 const greedy = { model: 'paper', temperature: 0, prompt: 'Once upon' } as const;
+/** A prompt of a byte that begins nothing. */
+const notUTF8 = Uint8Array.from(Buffer.from('{"model":"paper","prompt":"\xff"}', 'latin1'));
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms));
 
 type BadRequest = readonly [
@@ -24,7 +29,7 @@ describe('a request that makes no sense gets its status and an error in OpenAIâ€
     ['an empty body', '', 400, null, /not JSON/],
     ['an array', '[]', 400, null, /must be a JSON object, got an empty array/],
     ['null', 'null', 400, null, /must be a JSON object/],
-    ['invalid UTF-8', new Uint8Array([0x7b, 0x22, 0xff, 0x22, 0x7d]), 400, null, /UTF-8/],
+    ['invalid UTF-8', notUTF8, 400, null, /JSON in UTF-8/],
     ['a thousand brackets', '['.repeat(100_000), 400, null, /not JSON/],
     ['no model', { prompt: 'a' }, 400, 'model', /model is missing/],
     ['a model of another type', { ...greedy, model: 3 }, 400, 'model', /must be a string, got 3/],
@@ -225,14 +230,14 @@ describe('clients that leave', () => {
     }));
 
   it('while the others of its n answers wait for the first', () =>
-    withServer({ passMs: 20 }, async ({ url, engine }) => {
+    withServer({ passMs: 20 }, async ({ url, engine, server }) => {
       const { socket } = await rawConnection(url);
       socket.write(rawPost('/v1/completions', { ...greedy, n: 8 }));
       await expect.poll(() => engine.state.running.length, { interval: 1 }).toBe(1);
       socket.destroy();
       await emptied(engine);
       await sleep(50);
-      expect(engine.state.idle).toBe(true);
+      expect(server.metrics.expose().match(/lab_answers_total\{.*/g)).toEqual(['lab_answers_total{reason="cancelled"} 1']);
     }));
 });
 
@@ -256,6 +261,24 @@ describe('readers that do not read', () => {
       await slow.closed;
       expect(slow.text().length).toBeLessThan(900 * 2 ** 16);
     }));
+
+  it('have one piece wait for them, not all', async () => {
+    const taken: (() => void)[] = [];
+    const response = new Writable({ highWaterMark: 10, write: (_chunk, _encoding, next) => void taken.push(next) });
+    const head = { headersSent: false, writeHead: () => (head.headersSent = true) };
+    let stalls = 0;
+    const options = { stallSeconds: 0.2, onStall: () => void stalls++ };
+    const stream = new EventStream(Object.assign(response, head) as unknown as ServerResponse, options);
+    const sent = Array.from({ length: 5 }, (_, i) => stream.send(`piece ${i} of many`));
+    await sleep(20);
+    expect([response.writableLength, taken.length]).toEqual(['data: "piece 0 of many"\n\n'.length, 1]);
+    taken.pop()!();
+    await sleep(20);
+    expect([response.writableLength, taken.length, stalls]).toEqual(['data: "piece 1 of many"\n\n'.length, 1, 0]);
+    // Nothing is taken any more: the rest is dropped, and nobody waits for ever.
+    await Promise.all([...sent, stream.end()]);
+    expect([stalls, response.destroyed]).toEqual([1, true]);
+  });
 
   it('of a whole answer are cut off, too', () => {
     const model = 'm'.repeat(30_000_000);
@@ -367,7 +390,7 @@ describe('when something goes wrong', () => {
   });
 
   it('logits that are NaN are one requestâ€™s misfortune', () =>
-    withServer({ onError: () => undefined }, async ({ executor, url, client }) => {
+    withServer({ onError: () => undefined }, async ({ executor, url, client, server }) => {
       executor.distort = (sequence, logits) => {
         if (sequence.tokens[0] === paperTokenizer.encode('X')[0]) logits[0] = NaN;
       };
@@ -377,6 +400,9 @@ describe('when something goes wrong', () => {
       ]);
       expect(bad.status).toBe(500);
       expect(good.choices[0]!.text).toBe(paperText('Once upon', 9));
+      // What else the same request wanted is not computed any more.
+      expect((await post(`${url}/v1/completions`, { ...greedy, prompt: ['X', 'Y'], max_tokens: 60 })).status).toBe(500);
+      expect(server.metrics.expose()).toContain('lab_answers_total{reason="cancelled"} 1\n');
     }));
 
   it('a request that takes too long is called off: 504, or an error in the stream', () =>

@@ -84,8 +84,10 @@ describe('completions', () => {
         const { manager } = engine.state;
         most = Math.max(most, manager.blocks - manager.free);
       };
+      const found: unknown[] = [];
       const texts = async (): Promise<string[]> => {
-        const { choices } = await client.completions.create(request);
+        const { choices, usage } = await client.completions.create(request);
+        found.push(usage!.prompt_tokens_details!.cached_tokens);
         return choices.map(({ text }) => text);
       };
       const first = await texts();
@@ -93,6 +95,8 @@ describe('completions', () => {
       // 38 tokens are 10 blocks; 7 of them are full of the prompt and there once.
       expect(most).toBeLessThanOrEqual(7 + 5 * 3);
       expect(await texts()).toEqual(first);
+      // What the first answer found, not what the others found of the first.
+      expect(found).toEqual([0, 28]);
       const { choices } = await client.completions.create({ ...request, n: 1, seed: 9 });
       expect(choices[0]!.text).toBe(first[2]);
     }));

@@ -27,7 +27,7 @@ export class EventStream {
     return this.#response.headersSent;
   }
 
-  /** Resolves when the reader can take more, or is gone: then nothing is written. */
+  /** Waits until what was sent before is on its way. To a reader who is gone nothing is written. */
   async send(data: unknown): Promise<void> {
     await this.#write(`data: ${JSON.stringify(data)}\n\n`);
   }
@@ -53,9 +53,7 @@ export class EventStream {
       const type = 'text/event-stream; charset=utf-8';
       this.#response.writeHead(200, { 'content-type': type, 'cache-control': 'no-cache', ...headers });
     }
-    if (this.#response.write(text)) return;
-    this.#blocked = this.#until('drain').then(() => (this.#blocked = undefined));
-    await this.#blocked;
+    if (!this.#response.write(text)) this.#blocked = this.#until('drain').then(() => (this.#blocked = undefined));
   }
 
   /** Until the event, or the end of the connection, which a timer brings about. */
