@@ -66,7 +66,7 @@ describe('a request that makes no sense gets its status and an error in OpenAIâ€
     ['stream_options of another type', { ...greedy, stream_options: true }, 400, 'stream_options', /must be a JSON object/],
     ['include_usage 1', { ...greedy, stream_options: { include_usage: 1 } }, 400, 'stream_options.include_usage', /./],
     ['echo', { ...greedy, echo: true }, 400, 'echo', /not supported/],
-    ['logprobs', { ...greedy, logprobs: 2 }, 400, 'logprobs', /not supported/],
+    ['many logprobs', { ...greedy, logprobs: 21 }, 400, 'logprobs', /from 0 to 20, got 21/],
     ['a penalty', { ...greedy, frequency_penalty: 0.5 }, 400, 'frequency_penalty', /not supported/],
     ['best_of', { ...greedy, best_of: 3 }, 400, 'best_of', /not supported/],
     ['a suffix', { ...greedy, suffix: 'end' }, 400, 'suffix', /not supported/],
@@ -85,7 +85,8 @@ describe('a request that makes no sense gets its status and an error in OpenAIâ€
     ['a long conversation', message('user', 'a'.repeat(60)), 400, 'messages', /the prompt has 78/],
     ['tools', { ...message('user', 'a'), tools: [{}] }, 400, 'tools', /not supported/],
     ['JSON', { ...message('user', 'a'), response_format: { type: 'json_object' } }, 400, 'response_format', /not supported/],
-    ['logprobs', { ...message('user', 'a'), logprobs: true }, 400, 'logprobs', /not supported/],
+    ['logprobs 1', { ...message('user', 'a'), logprobs: 1 }, 400, 'logprobs', /true or false/],
+    ['top_logprobs alone', { ...message('user', 'a'), top_logprobs: 2 }, 400, 'top_logprobs', /needs logprobs/],
     ['no token', { ...message('user', 'a'), max_completion_tokens: 0 }, 400, 'max_completion_tokens', /from 1/],
   ];
 

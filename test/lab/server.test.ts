@@ -151,6 +151,31 @@ describe('completions', () => {
     });
   });
 
+  it('say how likely each token was, of the model’s own numbers, and draw the same tokens', () =>
+    withServer({}, async ({ client }) => {
+      const request = { model: 'paper', prompt: 'Once upon', max_tokens: 12, temperature: 1.7, seed: 6 };
+      const plain = await client.completions.create(request);
+      const { choices } = await client.completions.create({ ...request, logprobs: 2 });
+      const { text, logprobs } = choices[0]!;
+      expect(text).toBe(plain.choices[0]!.text);
+      expect(logprobs!.tokens).toEqual([...text]);
+      expect(logprobs!.text_offset).toEqual(Array.from({ length: 12 }, (_, i) => i));
+      // The likeliest of 97 has the logit 1, all others 0.
+      const total = Math.log(Math.E + 96);
+      for (const [i, character] of [...text].entries()) {
+        const [likeliest, other] = Object.entries(logprobs!.top_logprobs![i]!);
+        expect(likeliest![0]).toBe(paperText(`Once upon${text.slice(0, i)}`, 1));
+        expect(likeliest![1]).toBeCloseTo(1 - total, 5);
+        expect(other![1]).toBeCloseTo(-total, 5);
+        expect(logprobs!.token_logprobs![i]).toBeCloseTo(character === likeliest![0] ? 1 - total : -total, 5);
+      }
+      const pieces = await all(await client.completions.create({ ...request, logprobs: 2, stream: true }));
+      const parts = pieces.flatMap((piece) => piece.choices[0]!.logprobs ?? []);
+      for (const field of ['tokens', 'token_logprobs', 'top_logprobs', 'text_offset'] as const) {
+        expect(parts.flatMap((part) => part[field] as unknown[])).toEqual(logprobs![field]);
+      }
+    }));
+
   it('draw by temperature, top_p and top_k', () =>
     withServer({}, async ({ client }) => {
       const request = { model: 'paper', prompt: 'Once upon', max_tokens: 12 };
@@ -193,6 +218,27 @@ describe('conversations', () => {
       expect(await ask('Why?')).toBe(25);
       expect(await ask('Why? Why? Why? Why? Why?')).toBe(60 - asked('Why? Why? Why? Why? Why?').length);
     }));
+
+  it('say how likely each token was, but for the one that ends them', () => {
+    const prompt = asked('Why?');
+    const tokens = paperTokenizer.encode(paperText(prompt, 12));
+    const end = tokens.findIndex((token, i) => i > 2 && !tokens.subarray(0, i).includes(token));
+    return withServer({ contextLength: 100, stopTokens: [tokens[end]!] }, async ({ client }) => {
+      const messages = [{ role: 'user' as const, content: 'Why?' }];
+      const request = { ...greedy, messages, max_tokens: 12, logprobs: true, top_logprobs: 1 };
+      const content = (await client.chat.completions.create(request)).choices[0]!.logprobs!.content!;
+      const text = paperText(prompt, end);
+      expect(content.map(({ token }) => token).join('')).toBe(text);
+      expect(content[0]).toEqual({
+        token: text[0],
+        logprob: expect.closeTo(1 - Math.log(Math.E + 96), 5),
+        bytes: [...Buffer.from(text[0]!)],
+        top_logprobs: [{ token: text[0], logprob: content[0]!.logprob, bytes: [...Buffer.from(text[0]!)] }],
+      });
+      const pieces = await all(await client.chat.completions.create({ ...request, stream: true }));
+      expect(pieces.flatMap(({ choices }) => choices[0]!.logprobs?.content ?? [])).toEqual(content);
+    });
+  });
 
   it('can be streamed by the client’s helper', () =>
     withServer({ contextLength: 100 }, async ({ client }) => {

@@ -75,7 +75,7 @@ interface Way {
 
 async function whole({ request, format, run, abort, context }: Way): Promise<object> {
   const results = await counted(run, context, abort);
-  return format.whole(results, usageOf(request.prompts, results));
+  return format.whole(results, usageOf(request.prompts, results), run.likelihoods);
 }
 
 async function streamed(way: Way): Promise<undefined> {
@@ -90,10 +90,15 @@ async function streamed(way: Way): Promise<undefined> {
   try {
     const results = await counted(run, context, abort, async (index, completion) => {
       let opening = format.opening(index);
+      let [seen, told] = [0, 0];
       for await (const { text } of completion) {
+        seen++;
         if (opening) await send(opening);
         opening = undefined;
-        if (text !== '') await send(format.part(index, text));
+        if (text === '') continue;
+        // Which tokens the text is of; more may have been drawn meanwhile.
+        await send(format.part(index, text, run.likelihoods[index]?.tokens.slice(0, seen), told));
+        told = seen;
       }
       const { finishReason } = await completion.result;
       if (finishReason === 'cancelled') return;

@@ -40,11 +40,14 @@ export interface GenerationRequest {
   readonly seed: number;
   readonly stream: boolean;
   readonly includeUsage: boolean;
+  /** Tell how likely each token was, and so many of the likeliest; not unless asked for. */
+  readonly likeliest: number | undefined;
 }
 
 /** As OpenAI's, when nothing else is said. */
 const COMPLETION_TOKENS = 16;
 const STOP_TEXTS = 16;
+const LIKELIEST = 20;
 const ROLES = new Set(['system', 'user', 'assistant', 'tool']);
 
 /** @throws APIError naming the parameter that is wrong. */
@@ -53,12 +56,12 @@ export function readCompletionRequest(body: unknown, model: ServedModel, limits:
   checkModel(given, model);
   const off = (value: unknown): boolean => value === false;
   given.refuse('echo', off);
-  given.refuse('logprobs', () => false);
   given.refuse('suffix', (value) => value === '');
   given.refuse('best_of', (value) => value === (given.get('n') ?? 1));
   const prompts = readPrompts(given, model.tokenizer);
   const maxTokens = given.whole('max_tokens', { least: 1 });
-  return generationOf(given, { model, limits, prompts, param: 'prompt', maxTokens, usual: COMPLETION_TOKENS });
+  const likeliest = given.get('logprobs') === false ? undefined : given.whole('logprobs', { least: 0, most: LIKELIEST });
+  return generationOf(given, { model, limits, prompts, param: 'prompt', maxTokens, usual: COMPLETION_TOKENS, likeliest });
 }
 
 /** @throws APIError naming the parameter that is wrong. */
@@ -66,8 +69,6 @@ export function readChatRequest(body: unknown, model: ServedModel, limits: Gener
   const given = new Parameters(body);
   checkModel(given, model);
   const empty = (value: unknown): boolean => Array.isArray(value) && value.length === 0;
-  given.refuse('logprobs', (value) => value === false);
-  given.refuse('top_logprobs', (value) => value === 0);
   given.refuse('tools', empty);
   given.refuse('functions', empty);
   given.refuse('response_format', (value) => (value as { type?: unknown }).type === 'text');
@@ -75,8 +76,11 @@ export function readChatRequest(body: unknown, model: ServedModel, limits: Gener
   const { conversation } = model;
   const prompts = [asBadRequest('messages', () => conversation.encode(messages))];
   const maxTokens = given.whole('max_completion_tokens', { least: 1 }) ?? given.whole('max_tokens', { least: 1 });
+  const top = given.whole('top_logprobs', { least: 0, most: LIKELIEST });
+  const likeliest = given.flag('logprobs') ? (top ?? 0) : undefined;
+  if (top !== undefined && likeliest === undefined) throw badRequest('top_logprobs needs logprobs: true.', 'top_logprobs');
   const more = conversation.stop ?? [];
-  return generationOf(given, { model, limits, prompts, param: 'messages', maxTokens, usual: Infinity, more });
+  return generationOf(given, { model, limits, prompts, param: 'messages', maxTokens, usual: Infinity, more, likeliest });
 }
 
 function checkModel(given: Parameters, { id }: ServedModel): void {
@@ -103,11 +107,12 @@ interface Generation {
   readonly usual: number;
   /** Further texts to stop at. */
   readonly more?: readonly string[];
+  readonly likeliest: number | undefined;
 }
 
 /** Everything that both kinds of request have. */
 function generationOf(given: Parameters, generation: Generation): GenerationRequest {
-  const { model, limits, prompts, param, maxTokens, usual, more = [] } = generation;
+  const { model, limits, prompts, param, maxTokens, usual, more = [], likeliest } = generation;
   const zero = (value: unknown): boolean => value === 0;
   given.refuse('frequency_penalty', zero);
   given.refuse('presence_penalty', zero);
@@ -133,6 +138,7 @@ function generationOf(given: Parameters, generation: Generation): GenerationRequ
     options,
     n,
     seed: given.whole('seed', { least: Number.MIN_SAFE_INTEGER }) ?? randomInt(2 ** 31),
+    likeliest,
     stream: given.flag('stream'),
     includeUsage: given.object('stream_options')?.flag('include_usage') ?? false,
   };

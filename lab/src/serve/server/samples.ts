@@ -5,6 +5,7 @@
 import type { Completion, CompletionResult } from '../completion.ts';
 import type { Engine } from '../engine.ts';
 import type { GenerationRequest } from './generation-request.ts';
+import { Likelihoods } from './likelihoods.ts';
 
 /** Is told of each answer as it begins; returns when it has seen all of it. */
 export type Follow = (index: number, completion: Completion) => Promise<unknown>;
@@ -13,6 +14,8 @@ export class SampleRun {
   readonly #engine: Engine;
   readonly #request: GenerationRequest;
   readonly #begun: Completion[] = [];
+  /** By the answer's index, of those who asked for them. */
+  readonly likelihoods: Likelihoods[] = [];
   #cancelled = false;
 
   constructor(engine: Engine, request: GenerationRequest) {
@@ -55,8 +58,13 @@ export class SampleRun {
   }
 
   #begin(prompt: number, sample: number): Completion {
-    const { prompts, options, seed } = this.#request;
-    const completion = this.#engine.submit(prompts[prompt]!, { ...options[prompt], seed: seed + sample });
+    const { prompts, options, n, likeliest: top } = this.#request;
+    const seed = this.#request.seed + sample;
+    const own = { ...options[prompt], seed };
+    const likelihoods = top === undefined ? undefined : new Likelihoods({ top, seed, stop: own.stop ?? [] });
+    if (likelihoods) this.likelihoods[prompt * n + sample] = likelihoods;
+    const watched = likelihoods && { sampler: likelihoods.sampler };
+    const completion = this.#engine.submit(prompts[prompt]!, { ...own, ...watched });
     this.#begun.push(completion);
     return completion;
   }

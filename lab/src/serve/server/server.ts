@@ -173,7 +173,8 @@ export class APIServer {
 
   #addRoutes(): void {
     const app = this.#app;
-    const { id } = this.#model;
+    const { id, tokenizer } = this.#model;
+    const decode = (tokens: readonly number[]): string => tokenizer.decode(tokens);
     const { contextLength } = this.#limits;
     const described = { id, object: 'model', created: this.#started, owned_by: 'lab', max_model_len: contextLength };
     app.get('/health', async (_, reply) => {
@@ -188,11 +189,11 @@ export class APIServer {
     });
     app.post('/v1/completions', async (request, reply) => {
       const read = readCompletionRequest(request.body, this.#model, this.#limits);
-      return this.#answer(read, completionFormat({ model: id, includeUsage: read.includeUsage }), reply);
+      return this.#answer(read, completionFormat({ model: id, includeUsage: read.includeUsage, decode }), reply);
     });
     app.post('/v1/chat/completions', async (request, reply) => {
       const read = readChatRequest(request.body, this.#model, this.#limits);
-      return this.#answer(read, chatFormat({ model: id, includeUsage: read.includeUsage }), reply);
+      return this.#answer(read, chatFormat({ model: id, includeUsage: read.includeUsage, decode }), reply);
     });
   }
 
