@@ -446,6 +446,8 @@ describe('stopping', () => {
 
   it('calls off those who take too long, and tells them', () =>
     withServer({ passMs: 20 }, async ({ client, url, server, engine }) => {
+      // Nobody has asked anything on it, and nobody is waited for.
+      const bare = await rawConnection(url);
       const whole = post(`${url}/v1/completions`, { ...greedy, max_tokens: 55 });
       const streamed = (async () => {
         const pieces = await client.completions.create({ ...greedy, max_tokens: 55, stream: true });
@@ -460,6 +462,7 @@ describe('stopping', () => {
       await server.stop(0.1);
       expect(await whole).toMatchObject({ status: 503, error: { code: 'server_stopping' } });
       expect(await outcome).toMatch(/The server is stopping/);
+      await bare.closed;
       expect(performance.now() - before).toBeLessThan(5000);
       await server.stop();
     }));

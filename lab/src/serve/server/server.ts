@@ -3,6 +3,8 @@
  * /metrics. Fastify carries it; what is asked for and how it is answered stand in the files beside this one.
  */
 import { createHash, randomUUID, timingSafeEqual } from 'node:crypto';
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
@@ -81,6 +83,8 @@ export class APIServer {
   readonly #keyDigest: Buffer | undefined;
   readonly #app: FastifyInstance;
   readonly #started = Math.floor(Date.now() / 1000);
+  /** Requests that have not been answered to the end. */
+  readonly #open = new Set<ServerResponse>();
   #stopping: Promise<void> | undefined;
 
   /** @throws LabError for an engine without a tokenizer. */
@@ -128,16 +132,12 @@ export class APIServer {
     const admission = this.#admission;
     admission.close();
     const closed = this.#app.close();
-    const over = new AbortController();
-    const grace = sleep(1000 * graceSeconds, undefined, { signal: over.signal }).catch(() => undefined);
-    await Promise.race([admission.empty(), grace]);
-    over.abort();
+    await within(graceSeconds, admission.empty());
     admission.abortAll(new APIError(503, 'The server is stopping; the answer is not whole.', { code: 'server_stopping' }));
-    // What has been answered still has to be read.
-    const { server } = this.#app;
-    const last = setTimeout(() => server.closeAllConnections(), 1000 * this.#options.stallSeconds);
+    // What has been answered still has to be read; connections that nobody asked anything on need not be waited for.
+    await within(this.#options.stallSeconds, Promise.all([...this.#open].map((response) => once(response, 'close'))));
+    this.#app.server.closeAllConnections();
     await closed;
-    clearTimeout(last);
   }
 
   #addHooks(): void {
@@ -146,10 +146,12 @@ export class APIServer {
       reply.header('x-request-id', request.id);
       const path = pathOf(request);
       const { socket } = request.raw;
+      this.#open.add(reply.raw);
       let finished = false;
       // A write that is broken off ends with this event, too.
       reply.raw.once('finish', () => (finished = !socket.destroyed));
       reply.raw.once('close', () => {
+        this.#open.delete(reply.raw);
         this.metrics.request(Object.hasOwn(METHODS, path) ? path : 'other', finished ? reply.raw.statusCode : GONE);
         if (this.#admission.closed) socket.destroySoon();
       });
@@ -258,6 +260,13 @@ function tokenizerOf(engine: Engine): NonNullable<GenerationLimits['tokenizer']>
   const { tokenizer } = engine.limits;
   if (!tokenizer) throw new LabError('A server needs an engine with a tokenizer: new Engine(…, { tokenizer }).');
   return tokenizer;
+}
+
+/** Waits for the work, but not longer than so many seconds. */
+async function within(seconds: number, work: Promise<unknown>): Promise<void> {
+  const over = new AbortController();
+  await Promise.race([work, sleep(1000 * seconds, undefined, { signal: over.signal }).catch(() => undefined)]);
+  over.abort();
 }
 
 /** Without what stands behind a question mark. */
