@@ -1,7 +1,9 @@
 /** @file The server and OpenAI's own client: what it answers is what the engine writes, whole and in pieces. */
-import { CharacterTokenizer, Engine, LabError, startBackend, Transformer } from 'lab';
+import { CharacterTokenizer, Engine, LabError, startBackend, tf, Transformer } from 'lab';
 import OpenAI from 'openai';
 import { describe, expect, it } from 'vitest';
+import { serverRows } from '../../lab/dist/bench/serve-server.js';
+import { SIZES } from '../../lab/dist/bench/index.js';
 import { APIServer, plainConversation, templateConversation } from '../../lab/dist/serve/server/index.js';
 import { all, asked, paperText, paperTokenizer, post, withServer } from './server-fixture.ts';
 import { PaperExecutor } from './serve-paper.ts';
@@ -315,6 +317,16 @@ describe('beside them', () => {
   it('needs an engine that can read texts', () => {
     const engine = new Engine(new PaperExecutor({ blocks: 4, blockSize: 4 }));
     expect(() => new APIServer(engine, { model: 'mute' })).toThrow(/needs an engine with a tokenizer/);
+  });
+
+  it('what bench serve measures, in short: with clients that leave all the time nobody else loses anything', async () => {
+    await startBackend({ backend: 'wasm', threads: 1 });
+    const before = tf.memory().numTensors;
+    const [requests, health] = await serverRows('wasm', SIZES['tiny']!, true);
+    expect(requests!.shape).toMatch(/^8 clients and 2 that leave, 2 s: [1-9]\d* served, 0 lost, [1-9]\d* left$/);
+    expect(requests!.tokensPerSecond).toBeGreaterThan(0);
+    expect(health!.shape).toMatch(/^[1-9]\d* times, p99 [\d.]+ ms$/);
+    expect(tf.memory().numTensors).toBe(before);
   });
 
   it('the lab’s own model answers over the wire as the engine does', async () => {
