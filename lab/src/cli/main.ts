@@ -13,6 +13,7 @@ import { experimentCommand } from './experiment.ts';
 import { exportModel } from './export.ts';
 import { quality } from './quality.ts';
 import { sample } from './sample.ts';
+import { serve } from './serve.ts';
 import { train } from './train.ts';
 
 const commands: readonly Command[] = [
@@ -20,6 +21,7 @@ const commands: readonly Command[] = [
   bench,
   train,
   sample,
+  serve,
   evaluate,
   experimentCommand,
   exportModel,

@@ -10,7 +10,7 @@ export * from './log.ts';
 export * from './metrics.ts';
 export * from './model-executor.ts';
 export * from './prefix-hash.ts';
-export type { RequestOptions } from './request.ts';
+export type { RequestLimits, RequestOptions } from './request.ts';
 export * from './scheduler.ts';
 export * from './schedulers/index.ts';
 export * from './sequence.ts';
