@@ -78,6 +78,17 @@ describe('what is kept', () => {
     }
   });
 
+  it('in blocks: nobody comes in whose prompt would take the last block of those who write', () => {
+    const second = (prompt: number): number => {
+      const visitors = [
+        { prompt: 7, output: 9 },
+        { prompt, output: 2 },
+      ];
+      return memoryInBlocks(visitors, 32, 8)[0]!.running;
+    };
+    expect([second(16), second(17)]).toEqual([2, 1]);
+  });
+
   it('in blocks more requests run at once', () => {
     const mean = (steps: readonly MemoryStep[]): number => sum(steps.map(({ running }) => running)) / steps.length;
     expect(mean(memoryInBlocks(visits, 304, 8))).toBeGreaterThan(1.3 * mean(memoryInPieces(visits, 304, 40)));
