@@ -1,6 +1,7 @@
 /**
- * @file What lies where in a cache of fixed size, token by token: with one piece of memory for each request, long enough for the
- * longest answer, and with blocks that are given out as they are needed. Kwon et al. 2023 (PagedAttention), sections 3.1 and 4.
+ * @file What lies where in a cache of fixed size, token by token: with one piece of memory for each request, long enough for
+ * the longest answer, and with blocks that are given out as they are needed.
+ * Kwon et al. 2023 (PagedAttention), sections 3.1 and 4.
  */
 import { invariant } from '../base/index.ts';
 import { BlockManager, BlockTable } from './block-manager.ts';
