@@ -133,8 +133,8 @@ describe('6.2 nothing is computed twice', () => {
     expectThat(
       calls.length < 2 || calls[1]!.tokens.length === 1 || calls[1]!.start > 0,
       'computes-all-again',
-      `Each pass computes the whole text: ${computed} tokens instead of ${prompt.length + count - 1}. The model remembers what ` +
-        'it was given; give it the new token alone.',
+      `Each pass computes the whole text: ${computed} tokens instead of ${prompt.length + count - 1}. The model ` +
+        'remembers what it was given; give it the new token alone.',
     );
     expectThat(
       first?.tokens.length !== 1,
@@ -383,8 +383,8 @@ describe('6.5 free list and copy-on-write', () => {
     expectThat(
       given.free.join() !== '6,2,1,3',
       'beginning-first',
-      'The blocks become free from the first to the last, so that the beginning of the text is lost first. But other texts may ' +
-        'begin the same way; give back the last block first.',
+      'The blocks become free from the first to the last, so that the beginning of the text is lost first. But other texts ' +
+        'may begin the same way; give back the last block first.',
     );
     expectThat(
       given.free.at(0) === 6,
@@ -402,10 +402,10 @@ describe('6.5 free list and copy-on-write', () => {
     expectThat(
       !given.free.includes(1) && !given.free.includes(2),
       'frees-what-others-use',
-      'Blocks 1 and 2 stand in other tables, too, but are free now: somebody will write over them. Free a block when its count ' +
-        'reaches 0.',
+      'Blocks 1 and 2 stand in other tables, too, but are free now: somebody will write over them. Free a block when its ' +
+        'count reaches 0.',
     );
-    expectThat(given.references[3] === 0, 'counts-not-lowered', 'The references of a block that left the table are not lowered.');
+    expectThat(given.references[3] === 0, 'counts-not-lowered', 'Block 3 left the table, but its references are not lowered.');
     expect([given.free, given.references]).toEqual([[3], [1, 1, 2, 0]]);
   });
 
@@ -493,12 +493,12 @@ describe('6.6 prefix hashes', () => {
     return {
       'not-chained': {
         say:
-          'Each block is hashed by itself, so that the same tokens behind another beginning get the same hash. Their keys and ' +
-          'values differ: give each block the hash of the one before.',
+          'Each block is hashed by itself, so that the same tokens behind another beginning get the same hash. Their keys ' +
+          'and values differ: give each block the hash of the one before.',
         looksLike: full.map((block) => hash(0, block)),
       },
       'partial-block': {
-        say: 'The last block is not full and has a hash. More tokens will come into it, and the hash would be of another content.',
+        say: 'The last block is not full and has a hash. More tokens will come into it and change its content.',
         looksLike: () => {
           let parent = 0;
           return all.map((block) => (parent = hash(parent, block)));
@@ -514,8 +514,8 @@ describe('6.6 prefix hashes', () => {
       },
       'beginning-hashed-again': {
         say:
-          'You hash all tokens from the beginning for each block. That tells them apart, too, but costs more with each block; ' +
-          'the parent’s hash stands for all of them.',
+          'You hash all tokens from the beginning for each block. That tells them apart, too, but costs more with each ' +
+          'block; the parent’s hash stands for all of them.',
         looksLike: full.map((_, i) => hash(0, tokens.slice(0, (i + 1) * size))),
       },
     };
@@ -614,7 +614,7 @@ describe('6.7 times and goodput', () => {
       what: 'ttft',
       hints: {
         'from-admission': {
-          say: 'You count from when the request was admitted. Who waits for an answer waits in the queue, too: count from its arrival.',
+          say: 'You count from when the request was admitted. Waiting in the queue is waiting, too: count from its arrival.',
           looksLike: tokens.map((times, i) => times[0]! - admissions[i]!),
         },
         'clock-time': {
@@ -718,7 +718,7 @@ describe('6.8 Dynamic SplitFuse', () => {
     expectThat(
       total(entries) <= 6,
       'over-the-budget',
-      `The budget is 6 tokens, but ${total(entries)} are planned. Whatever is planned, a writer's token, too, makes it smaller.`,
+      `The budget is 6 tokens, but ${total(entries)} are planned. All that is planned makes it smaller, a writer's token, too.`,
     );
     expectThat(
       has(entries, 2) || !has(entries, 3),
@@ -738,7 +738,7 @@ describe('6.8 Dynamic SplitFuse', () => {
     expectThat(
       has(entries, id) || !state.running.some((sequence) => sequence.id === id),
       'prompt-not-cut',
-      `Request ${id} was admitted and gets nothing, because all of its prompt does not fit. Give it what is left of the budget.`,
+      `Request ${id} was admitted and gets nothing, because its whole prompt does not fit. Give it what is left of the budget.`,
     );
   }
 

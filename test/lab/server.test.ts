@@ -290,6 +290,7 @@ describe('beside them', () => {
       await client.completions.create({ ...greedy, prompt: 'twelve chars', max_tokens: 6 });
       await client.completions.create({ ...greedy, prompt: 'twelve chars', max_tokens: 6 });
       await post(`${url}/v1/completions`, '{');
+      await expect.poll(async () => (await fetch(`${url}/metrics`)).text()).toContain('status="400"} 1');
       const answer = await fetch(`${url}/metrics`);
       expect(answer.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
       const text = await answer.text();

@@ -468,7 +468,7 @@ export default {
       },
       'clock-from-zero': { goodputOf: goodputWith({ divisor: (events) => events.at(-1)!.time }) },
       'count-not-rate': { goodputOf: goodputWith({ divisor: () => 1 }) },
-      'share-not-rate': { goodputOf: goodputWith({ divisor: (events) => events.filter(({ kind }) => kind === 'arrive').length }) },
+      'share-not-rate': { goodputOf: goodputWith({ divisor: (events) => events.filter((e) => e.kind === 'arrive').length }) },
       'only-ttft': { goodputOf: goodputWith({ keeps: (times, promised) => times.ttft <= promised.ttft }) },
     },
     right: [

@@ -38,7 +38,9 @@ const HEALTH_EVERY_MS = 20;
 
 /** Everything that the server says. */
 async function answerTo(asked: ClientRequest): Promise<{ status: number | undefined; text: string }> {
-  const response = await new Promise<IncomingMessage>((resolve, reject) => asked.once('response', resolve).once('error', reject));
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    asked.once('response', resolve).once('error', reject);
+  });
   let text = '';
   for await (const part of response) text += String(part);
   return { status: response.statusCode, text };

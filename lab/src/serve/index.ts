@@ -7,6 +7,7 @@ export * from './engine.ts';
 export type { Executor } from './executor.ts';
 export * from './gpu-cost.ts';
 export * from './log.ts';
+export * from './memory-steps.ts';
 export * from './metrics.ts';
 export * from './model-executor.ts';
 export * from './prefix-hash.ts';
