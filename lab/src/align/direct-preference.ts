@@ -33,9 +33,9 @@ export function pairBatch(pairs: readonly PreferencePair[]): Batch {
 /** Its loss wants to know on the host which targets count. */
 class DirectModel extends BatchModel<Batch> {
   readonly #policy: Policy;
-  readonly #options: DirectLossOptions;
+  readonly #options: DirectBatchOptions;
 
-  constructor(policy: Policy, batches: Batches, options: DirectLossOptions) {
+  constructor(policy: Policy, batches: Batches, options: DirectBatchOptions) {
     super(policy.model, batches);
     this.#policy = policy;
     this.#options = options;
@@ -46,8 +46,17 @@ class DirectModel extends BatchModel<Batch> {
   }
 }
 
+export interface DirectBatchOptions extends DirectLossOptions {
+  /** In place of the library's `directLoss`; it is given what that would be. */
+  readonly pairLoss?: typeof directLoss;
+}
+
 /** The loss of a batch of `pairBatch`. */
-export function directBatchLoss(policy: Policy, batch: Batch, options: DirectLossOptions = {}): Scalar {
+export function directBatchLoss(
+  policy: Policy,
+  batch: Batch,
+  { pairLoss = directLoss, ...options }: DirectBatchOptions = {},
+): Scalar {
   return tf.tidy(() => {
     const targets = countedTargets(batch);
     const reference = referenceLogProbabilities(policy, batch, targets);
@@ -55,11 +64,11 @@ export function directBatchLoss(policy: Policy, batch: Batch, options: DirectLos
     const sums = sequenceSums(gains, targets);
     const ratios = options.kind === 'ipo' ? tf.div<Tensor1D>(sums, sequenceSums(tf.onesLike(gains), targets)) : sums;
     const pairs = batch.batchSize / 2;
-    return directLoss({ chosen: tf.slice(ratios, 0, pairs), rejected: tf.slice(ratios, pairs, pairs) }, options);
+    return pairLoss({ chosen: tf.slice(ratios, 0, pairs), rejected: tf.slice(ratios, pairs, pairs) }, options);
   });
 }
 
-export interface DirectOptions extends DirectLossOptions, Omit<TrainOptions, 'loss' | 'validation'> {
+export interface DirectOptions extends DirectBatchOptions, Omit<TrainOptions, 'loss' | 'validation'> {
   /** Pairs in a step (default 16). */
   readonly batchSize?: number;
   readonly seed?: number;
@@ -72,7 +81,7 @@ export interface DirectOptions extends DirectLossOptions, Omit<TrainOptions, 'lo
 export async function directPreferenceOptimization(
   policy: Policy,
   pairs: readonly PreferencePair[],
-  { kind = 'sigmoid', beta = 0.1, labelSmoothing = 0, batchSize = 16, seed = 0, ...training }: DirectOptions,
+  { kind = 'sigmoid', beta = 0.1, labelSmoothing = 0, pairLoss = directLoss, batchSize = 16, seed = 0, ...training }: DirectOptions,
 ): Promise<TrainResult> {
   pairBatch(pairs);
   const samples = pairs.flatMap(({ prompt, ...answers }) => [
@@ -81,6 +90,6 @@ export async function directPreferenceOptimization(
   ]);
   checkFits(samples, policy.model);
   const batches = shuffledBatches(pairs, pairBatch, { batchSize, seed });
-  const model = new DirectModel(policy, batches, { kind, beta, labelSmoothing });
+  const model = new DirectModel(policy, batches, { kind, beta, labelSmoothing, pairLoss });
   return train(model, model, { learningRate: 1e-4, weightDecay: 0, ...training });
 }

@@ -61,8 +61,8 @@ export interface RaftOptions extends Omit<RolloutOptions, 'batchSize'> {
   readonly iterations?: number;
   /** Answers to each prompt (default 8). */
   readonly k?: number;
-  /** 'local': the best answer to each prompt; 'global': the best over all prompts. */
-  readonly ranking?: 'local' | 'global';
+  /** 'local': the best answer to each prompt; 'global': the best over all prompts; or a choice of one's own (default 'local'). */
+  readonly ranking?: 'local' | 'global' | ((groups: readonly RankedGroup[]) => readonly Sample[]);
   /** How each round learns. */
   readonly training: SupervisedOptions;
 }
@@ -79,12 +79,13 @@ export async function raft(
   reward: AnswerReward,
   { iterations = 20, k = 8, ranking = 'local', training, seed = 0, temperature = 0.85, ...options }: RaftOptions,
 ): Promise<number[]> {
+  const choose = typeof ranking === 'function' ? ranking : { local: bestOfGroups, global: bestOfAll }[ranking];
   const means: number[] = [];
   for (let round = 0; round < iterations; round++) {
     const groups = await sampleGroups(model, prompts, reward, { ...options, k, temperature, seed: seed + round });
     const rewards = groups.flatMap((group) => group.rewards);
     means.push(rewards.reduce((sum, value) => sum + value, 0) / rewards.length);
-    const kept = ranking === 'local' ? bestOfGroups(groups) : bestOfAll(groups);
+    const kept = choose(groups);
     const { interrupted } = await supervisedFineTuning(model, kept, { ...training, seed: seed + round });
     if (interrupted) break;
   }
