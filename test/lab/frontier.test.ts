@@ -137,6 +137,7 @@ describe('the experiment', () => {
     answers: 2,
     pushed: { method: 'PPO', beta: 0, rounds: 2, learningRate: 1e-3 },
     fewPairs: 4,
+    fewSteps: 3,
   };
 
   it('runs every method with every seed, and goes on where it was interrupted', async () => {

@@ -1,7 +1,7 @@
 /**
  * @file What an exercise and a chapter are: the entry that every part of the course reads (checks, map, tests).
  */
-import type { PPOParts } from '../align/index.ts';
+import type { DirectOptions, PPOParts } from '../align/index.ts';
 import type { GenerateOptions, Transformer, TransformerConfig } from '../model/index.ts';
 import type { SweepOptions } from '../quantize/index.ts';
 import type { EngineOptions } from '../serve/index.ts';
@@ -17,6 +17,8 @@ export interface Assembly {
   transformer: Partial<TransformerConfig>;
   train: Partial<TrainOptions>;
   generate: Partial<GenerateOptions>;
+  /** For `directPreferenceOptimization`. */
+  direct?: Pick<DirectOptions, 'pairLoss'>;
   /** For GPTQ and `quantizeModel`. */
   quantize?: Partial<SweepOptions>;
   /** For `ppo`, as its `parts`. */

@@ -52,6 +52,11 @@ export class Mine {
     return this.#assembly.generate;
   }
 
+  /** Options for `directPreferenceOptimization`, to spread into its own. */
+  get direct(): NonNullable<Assembly['direct']> {
+    return this.#assembly.direct ?? {};
+  }
+
   /** Options for `gptq` and `quantizeModel`, to spread into their own. */
   get quantize(): Partial<SweepOptions> {
     return this.#assembly.quantize ?? {};

@@ -12,6 +12,7 @@ import { chapter as gptq } from './08-gptq.ts';
 import { chapter as quantizationAwareTraining } from './09-quantization-aware-training.ts';
 import { chapter as peft } from './10-peft.ts';
 import { chapter as rlhf } from './11-rlhf.ts';
+import { chapter as withoutRL } from './12-without-rl.ts';
 
 export const chapters: readonly Chapter[] = [
   welcome,
@@ -26,4 +27,5 @@ export const chapters: readonly Chapter[] = [
   quantizationAwareTraining,
   peft,
   rlhf,
+  withoutRL,
 ];

@@ -24,8 +24,9 @@ export interface FrontierSettings {
   readonly answers: number;
   /** PPO after rewards with a flaw. */
   readonly pushed: MethodSettings;
-  /** Of which one of the flawed rewards learned. */
+  /** Of which one of the flawed rewards learned, and in how many steps. */
   readonly fewPairs: number;
+  readonly fewSteps: number;
 }
 
 /** What a policy was pushed after. */
@@ -55,7 +56,7 @@ const setTo = {
   grpo: (beta: number): MethodSettings => ({ method: 'GRPO', k: 8, beta, rounds: 15, learningRate: 1e-3 }),
 } as const;
 
-const common = { start: smallAlignmentStart, seeds: [1, 2, 3], pairs: 2000, rewardSteps: 300, fewPairs: 30 } as const;
+const common = { start: smallAlignmentStart, seeds: [1, 2, 3], pairs: 2000, rewardSteps: 300, fewPairs: 30, fewSteps: 200 } as const;
 const chase: MethodSettings = { method: 'PPO', beta: 0, rounds: 20, learningRate: 2e-3 };
 
 export const frontierExperiment: Experiment<FrontierSettings, FrontierResult> = {
@@ -148,7 +149,7 @@ class Frontier {
     if (done === all.length && pushedDone === flawedProxies.length) return;
     const { market } = this.#start;
     const pairs = market.preferences({ count, seed: 100 + seed });
-    const judge = await this.#rewardModel(pairs, seed);
+    const judge = await this.#rewardModel(pairs, this.#settings.rewardSteps, seed);
     const ground: Ground = { start: this.#start, pairs, reward: (samples) => judge.score(samples, 256), seed };
     try {
       if (this.#found.rewardAccuracy.length < seedNumber(this.#settings, seed)) {
@@ -174,8 +175,7 @@ class Frontier {
     next();
   }
 
-  async #rewardModel(pairs: readonly PreferencePair[], seed: number): Promise<ScoreModel> {
-    const { rewardSteps: steps } = this.#settings;
+  async #rewardModel(pairs: readonly PreferencePair[], steps: number, seed: number): Promise<ScoreModel> {
     const judge = new ScoreModel(this.#start.model, seed);
     await trainRewardModel(judge, pairs, { steps, learningRate: 3e-3, batchSize: 32, seed, quiet: true });
     this.#context.throwIfInterrupted();
@@ -184,8 +184,9 @@ class Frontier {
 
   async #pushed(proxy: FlawedProxy, settings: MethodSettings, ground: Ground): Promise<readonly PathPoint[]> {
     const { market } = this.#start;
-    const few = proxy === 'reward model of few pairs' ? ground.pairs.slice(0, this.#settings.fewPairs) : undefined;
-    const judge = few && (await this.#rewardModel(few, ground.seed));
+    const { fewPairs, fewSteps } = this.#settings;
+    const few = proxy === 'reward model of few pairs' ? ground.pairs.slice(0, fewPairs) : undefined;
+    const judge = few && (await this.#rewardModel(few, fewSteps, ground.seed));
     const reward: AnswerReward = judge ? (samples) => judge.score(samples, 256) : (samples) => samples.map(market.flawedReward);
     try {
       const { model, path } = await align(settings, { ...ground, reward });
