@@ -44,13 +44,16 @@ const DEEPEST = 200;
 interface Known {
   readonly value: object;
   /** What was in it when both sides last agreed; undefined for what cannot change. */
-  parts: readonly unknown[] | undefined;
+  parts: Parts | undefined;
 }
 
+/** As a flat list. */
+export type Parts = ArrayLike<unknown>;
+
 /** What an object consists of, as a flat list; undefined for what does not change from outside. */
-function partsOf(value: object): unknown[] | undefined {
+function partsOf(value: object): Parts | undefined {
   if (Array.isArray(value)) return [...(value as unknown[])];
-  if (ArrayBuffer.isView(value)) return Array.from(value as unknown as ArrayLike<unknown>);
+  if (ArrayBuffer.isView(value)) return (value as Float64Array).slice();
   if (value instanceof Map) return [...value].flat();
   if (value instanceof Set) return [...value];
   if (typeof value === 'function' || isOpaque(value)) return undefined;
@@ -61,7 +64,7 @@ function isOpaque(value: object): boolean {
   return value instanceof tf.Tensor || value instanceof Error || value instanceof Promise || value instanceof Date;
 }
 
-function changed(before: readonly unknown[], value: object): boolean {
+function changed(before: Parts, value: object): boolean {
   const now = ArrayBuffer.isView(value) ? (value as unknown as ArrayLike<unknown>) : partsOf(value)!;
   if (now.length !== before.length) return true;
   for (let i = 0; i < before.length; i++) if (!Object.is(before[i], now[i])) return true;
@@ -69,17 +72,17 @@ function changed(before: readonly unknown[], value: object): boolean {
 }
 
 /** Puts other contents into an object, in place. */
-function refill(value: object, parts: readonly unknown[]): void {
+function refill(value: object, parts: Parts): void {
   if (Array.isArray(value)) {
     value.length = 0;
-    for (const part of parts) value.push(part);
-  } else if (ArrayBuffer.isView(value)) (value as Float64Array).set(parts as number[]);
+    for (let i = 0; i < parts.length; i++) value.push(parts[i]);
+  } else if (ArrayBuffer.isView(value)) (value as Float64Array).set(parts as ArrayLike<number>);
   else if (value instanceof Map) {
     value.clear();
     for (let i = 0; i < parts.length; i += 2) value.set(parts[i], parts[i + 1]);
   } else if (value instanceof Set) {
     value.clear();
-    for (const part of parts) value.add(part);
+    for (let i = 0; i < parts.length; i++) value.add(parts[i]);
   } else {
     for (const key of Object.keys(value)) Reflect.deleteProperty(value, key);
     for (let i = 0; i < parts.length; i += 2) define(value, String(parts[i]), parts[i + 1]);
@@ -249,7 +252,7 @@ export class Table {
    * @param before is told each object that is about to change
    * @throws LabError when they are no changes
    */
-  applyChanges(encoded: Encoded, bytes: Uint8Array, before: (value: object, parts: readonly unknown[]) => void): void {
+  applyChanges(encoded: Encoded, bytes: Uint8Array, before: (value: object, parts: Parts) => void): void {
     if (!Array.isArray(encoded)) throw new LabError('a malformed message');
     for (const change of encoded as Record<string, unknown>[]) {
       const known = this.#known.get(change['id'] as number);
@@ -257,7 +260,7 @@ export class Table {
       const fresh = emptyOf(change, bytes);
       const parts = Array.isArray(change['v'])
         ? (change['v'] as unknown[]).map((part) => this.decode(part, bytes, 1))
-        : Array.from(fresh as unknown as ArrayLike<unknown>);
+        : (fresh as unknown as Parts);
       if (kindOf(fresh) !== kindOf(known.value)) throw new LabError('a malformed message');
       before(known.value, known.parts);
       refill(known.value, parts);
@@ -267,7 +270,7 @@ export class Table {
 }
 
 /** Puts back what `applyChanges` has told. */
-export function putBack(value: object, parts: readonly unknown[]): void {
+export function putBack(value: object, parts: Parts): void {
   refill(value, parts);
 }
 

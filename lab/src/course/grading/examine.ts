@@ -153,6 +153,7 @@ export class Examiner {
         const answers = this.#peer.names(names) as Answer;
         const found = await runExercise(file, exercise, withLines(answers), {
           watch: this.#watch,
+          exerciseLimit: Infinity, // each test has its own, and the first that is stopped ends the exercise
           ...(limits.test !== undefined && { testLimit: limits.test }),
         });
         rows.push(...found.map((row) => ({ ...row, hidden })));
@@ -174,7 +175,12 @@ export class Examiner {
     try {
       const ended = new Promise<never>((_, reject) => {
         this.#onEnded = reject;
-        timer = setTimeout(() => this.#link.fail('time'), milliseconds);
+        const check = (): void => {
+          const left = this.#link.left();
+          if (left === 0) this.#link.fail('time');
+          else timer = setTimeout(check, left);
+        };
+        timer = setTimeout(check, milliseconds);
       });
       await Promise.race([body(), ended]);
     } finally {

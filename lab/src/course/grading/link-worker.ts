@@ -3,10 +3,10 @@
  * beside may so wait for an answer without an event loop.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { FromLink, LinkData, ToLink } from './link.ts';
+import { memoryOf } from './process-tree.ts';
 import { FrameReader } from './wire.ts';
 
 const { signal, queued, port } = workerData as LinkData;
@@ -30,19 +30,6 @@ function tell(message: FromLink): void {
   port.postMessage(message);
   Atomics.add(counter, 0, 1);
   Atomics.notify(counter, 0);
-}
-
-/** Resident memory of a process and all that it has started, in bytes; Linux only, elsewhere 0. */
-function memoryOf(pid: number): number {
-  try {
-    const pages = Number(readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ')[1]);
-    const children = readdirSync(`/proc/${pid}/task`).flatMap((task) =>
-      readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
-    );
-    return pages * 4096 + children.reduce((sum, child) => sum + memoryOf(child), 0);
-  } catch {
-    return 0;
-  }
 }
 
 function start({ number, line, memory }: ToLink & { kind: 'start' }): void {

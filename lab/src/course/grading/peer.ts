@@ -4,7 +4,7 @@
  */
 import type { Tensor } from '../../backend/index.ts';
 import { LabError } from '../../base/index.ts';
-import { Bytes, putBack, Table, type Delegate, type Encoded } from './codec.ts';
+import { Bytes, putBack, Table, type Delegate, type Encoded, type Parts } from './codec.ts';
 import { isTracing, linked, Recorder } from './tape.ts';
 import { packFrame, unpackFrame, type Message } from './wire.ts';
 
@@ -44,7 +44,7 @@ export class Peer {
   readonly #theirs = new WeakMap<AnyFunction, number>();
   readonly #promises = new Map<number, { resolve: (value: unknown) => void; reject: (error: unknown) => void }>();
   /** What objects were before the other side changed them. */
-  readonly #before = new Map<object, readonly unknown[]>();
+  readonly #before = new Map<object, Parts>();
   #next: number;
   /** In which a call of the other side is being answered, and how many are. */
   #current: Session | undefined;

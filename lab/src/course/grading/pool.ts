@@ -13,7 +13,7 @@ export interface Examined {
 }
 
 /** Longer than any of the examiner's own limits, in milliseconds: what is silent so long does not answer. */
-const SILENCE = 60_000;
+const SILENCE = 300_000;
 
 /** One place to examine at; it keeps its process from one student to the next. */
 export class Desk {
@@ -93,7 +93,7 @@ export class Desk {
         settle(() => {
           this.#child = undefined;
           this.#endStudent();
-          resolve({ exercise: now, how: silent ? 'had no answer for a minute' : `ended (${signal ?? `status ${code}`})` });
+          resolve({ exercise: now, how: silent ? 'had no answer for minutes' : `ended (${signal ?? `status ${code}`})` });
         }),
       );
       child.send(examination);
