@@ -45,13 +45,19 @@ export const grade: Command = {
     'An interrupted run goes on when it is started again; only what has changed is graded anew.',
   ],
   async run(values, [path, ...more]) {
-    if (path === undefined || more.length > 0) throw new LabError('Which submissions? For instance: npm run lab -- grade submissions --out report.csv');
+    if (path === undefined || more.length > 0)
+      throw new LabError('Which submissions? For instance: npm run lab -- grade submissions --out report.csv');
     const out = values['out'];
     if (typeof out !== 'string') throw new LabError('Where should the report go? For instance: --out report.csv');
     const confinement = confinementOf(values['confine']);
     const chapters = numbersOf(values['chapters']);
     let progress: Progress | undefined;
-    const { results, kept, complete, confinement: used } = await gradeSubmissions(path, theCourse(), {
+    const {
+      results,
+      kept,
+      complete,
+      confinement: used,
+    } = await gradeSubmissions(path, theCourse(), {
       out,
       jobs: (values['jobs'] as number | undefined) ?? availableParallelism(),
       ...(typeof values['hidden'] === 'string' && { hidden: values['hidden'] }),

@@ -25,7 +25,7 @@ const waiting: Uint8Array[] = [];
 const answers = new FrameReader();
 
 function writeAll(frame: Uint8Array): void {
-  for (let done = 0; done < frame.length; ) done += writeSync(REQUESTS, frame, done);
+  for (let done = 0; done < frame.length;) done += writeSync(REQUESTS, frame, done);
 }
 
 function receive(): Uint8Array {

@@ -7,6 +7,7 @@
  */
 import { tf, type Tensor } from '../../backend/index.ts';
 import { LabError } from '../../base/index.ts';
+import { changed, kindOf, partsOf, refill, type Parts } from './contents.ts';
 
 /** JSON that stands for a value. */
 export type Encoded = unknown;
@@ -45,53 +46,6 @@ interface Known {
   readonly value: object;
   /** What was in it when both sides last agreed; undefined for what cannot change. */
   parts: Parts | undefined;
-}
-
-/** As a flat list. */
-export type Parts = ArrayLike<unknown>;
-
-/** What an object consists of, as a flat list; undefined for what does not change from outside. */
-function partsOf(value: object): Parts | undefined {
-  if (Array.isArray(value)) return [...(value as unknown[])];
-  if (ArrayBuffer.isView(value)) return (value as Float64Array).slice();
-  if (value instanceof Map) return [...value].flat();
-  if (value instanceof Set) return [...value];
-  if (typeof value === 'function' || isOpaque(value)) return undefined;
-  return Object.entries(value).flat();
-}
-
-function isOpaque(value: object): boolean {
-  return value instanceof tf.Tensor || value instanceof Error || value instanceof Promise || value instanceof Date;
-}
-
-function changed(before: Parts, value: object): boolean {
-  const now = ArrayBuffer.isView(value) ? (value as unknown as ArrayLike<unknown>) : partsOf(value)!;
-  if (now.length !== before.length) return true;
-  for (let i = 0; i < before.length; i++) if (!Object.is(before[i], now[i])) return true;
-  return false;
-}
-
-/** Puts other contents into an object, in place. */
-function refill(value: object, parts: Parts): void {
-  if (Array.isArray(value)) {
-    value.length = 0;
-    for (let i = 0; i < parts.length; i++) value.push(parts[i]);
-  } else if (ArrayBuffer.isView(value)) (value as Float64Array).set(parts as ArrayLike<number>);
-  else if (value instanceof Map) {
-    value.clear();
-    for (let i = 0; i < parts.length; i += 2) value.set(parts[i], parts[i + 1]);
-  } else if (value instanceof Set) {
-    value.clear();
-    for (let i = 0; i < parts.length; i++) value.add(parts[i]);
-  } else {
-    for (const key of Object.keys(value)) Reflect.deleteProperty(value, key);
-    for (let i = 0; i < parts.length; i += 2) define(value, String(parts[i]), parts[i + 1]);
-  }
-}
-
-/** Also a key such as `__proto__` becomes a property like any other. */
-function define(target: object, key: string, value: unknown): void {
-  Object.defineProperty(target, key, { value, writable: true, enumerable: true, configurable: true });
 }
 
 /** The raw bytes of one message: written while encoding, or read while decoding. */
@@ -231,7 +185,11 @@ export class Table {
       }
     }
     const value = keep(emptyOf(e, bytes));
-    if (Array.isArray(e['v'])) refill(value, (e['v'] as unknown[]).map((part) => this.decode(part, bytes, depth + 1)));
+    if (Array.isArray(e['v']))
+      refill(
+        value,
+        (e['v'] as unknown[]).map((part) => this.decode(part, bytes, depth + 1)),
+      );
     if (e['z'] === 1 && !ArrayBuffer.isView(value)) Object.freeze(value);
     this.#known.get(id)!.parts = partsOf(value);
     return value;
@@ -267,17 +225,6 @@ export class Table {
       known.parts = partsOf(known.value);
     }
   }
-}
-
-/** Puts back what `applyChanges` has told. */
-export function putBack(value: object, parts: Parts): void {
-  refill(value, parts);
-}
-
-/** What must stay as it is when contents change: the class, and for typed arrays the length. */
-function kindOf(value: object): string {
-  if (ArrayBuffer.isView(value)) return `${value[Symbol.toStringTag as never] as string} ${value.byteLength}`;
-  return Array.isArray(value) ? 'array' : value instanceof Map ? 'map' : value instanceof Set ? 'set' : 'object';
 }
 
 /** An object of the right class: typed arrays and arrays of numbers are complete, the others are empty. */

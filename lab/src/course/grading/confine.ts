@@ -16,11 +16,11 @@ export const CONFINEMENTS: readonly Confinement[] = ['bubblewrap', 'unshare', 'p
 /** What each keeps a student's code from, for reports and --help. */
 export const WORDS: Readonly<Record<Confinement, string>> = {
   bubblewrap:
-    "Linux namespaces (bubblewrap) and Node's permission model: it sees the library and no other files, no other processes and " +
-    'no network.',
+    "Linux namespaces (bubblewrap) and Node's permission model: it sees the library and no other files, no other processes " +
+    'and no network.',
   unshare:
-    "Linux namespaces (unshare) and Node's permission model: it sees no other processes and no network; that it reads the library " +
-    'and no other files is held by the permission model.',
+    "Linux namespaces (unshare) and Node's permission model: it sees no other processes and no network; that it reads the " +
+    'library and no other files is held by the permission model.',
   permissions:
     "Node's permission model alone: it reads the library and no other files, writes nothing and starts nothing. Network and " +
     'signals to other processes are only taken out of its JavaScript: install bubblewrap on Linux for a wall of the system.',
@@ -84,7 +84,9 @@ function walls(kind: Confinement): string[] {
   // Without capabilities of its own, killed together with who started it.
   if (kind === 'unshare')
     return ['unshare', '--user', '--map-root-user', '--net', '--ipc', '--pid', '--fork', '--kill-child=SIGKILL'];
-  const system = ['/usr', '/lib', '/lib64', '/lib32', '/bin', '/etc/ld.so.cache', '/etc/ssl'].filter((path) => existsSync(path));
+  const system = ['/usr', '/lib', '/lib64', '/lib32', '/bin', '/etc/ld.so.cache', '/etc/ssl'].filter((path) =>
+    existsSync(path),
+  );
   const node = realpathSync(process.execPath);
   const bind = (path: string): string[] => ['--ro-bind', path, path];
   return [
@@ -103,7 +105,9 @@ function walls(kind: Confinement): string[] {
     ...system.flatMap((path) => ['--ro-bind-try', path, path]),
     ...bind(node),
     ...(node === process.execPath ? [] : bind(process.execPath)),
-    ...readable().filter((path) => !/[\\/]node_modules[\\/]/.test(path)).flatMap(bind),
+    ...readable()
+      .filter((path) => !/[\\/]node_modules[\\/]/.test(path))
+      .flatMap(bind),
     ...bind(join(projectRoot(), 'node_modules')),
     '--chdir',
     projectRoot(),
@@ -122,7 +126,9 @@ export function answererCommand(kind: Confinement): CommandLine {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
   const permission = major > 23 || (major === 23 && minor >= 5) ? '--permission' : '--experimental-permission';
   const file = /\.\w+$/;
-  const allow = readable().map((path) => `--allow-fs-read=${file.test(path) && !path.includes('node_modules') ? path : `${path}/`}`);
+  const allow = readable().map(
+    (path) => `--allow-fs-read=${file.test(path) && !path.includes('node_modules') ? path : `${path}/`}`,
+  );
   const node = [
     permission,
     '--no-warnings',

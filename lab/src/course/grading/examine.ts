@@ -107,7 +107,7 @@ export class Examiner {
 
   /** Starts a process and evaluates the cells in it; again and without them where one of them is its end. */
   #begin({ cells, confinement, limits }: Examination, skip: Set<number>, problems: Map<string, string>): void {
-    for (let fatal = true; fatal; ) {
+    for (let fatal = true; fatal;) {
       fatal = false;
       this.#start(confinement, limits.memory);
       for (const [index, { exercise, source }] of cells.entries()) {
@@ -139,7 +139,8 @@ export class Examiner {
         this.#peer.names([]);
         return;
       } catch (error) {
-        if (left === 0) throw new LabError(`The process for students' code does not start (${confinement}): ${messageOf(error)}`);
+        if (left === 0)
+          throw new LabError(`The process for students' code does not start (${confinement}): ${messageOf(error)}`);
       }
     }
   }

@@ -128,13 +128,19 @@ export function folderOf(out: string): string {
 function chosenChapters(submissions: readonly Submission[], course: Course, numbers: readonly number[] | undefined): Chapter[] {
   for (const number of numbers ?? []) {
     if (!course.chapters.some((chapter) => chapter.number === number))
-      throw new LabError(`There is no chapter ${number}. Chapters: ${course.chapters.map((chapter) => chapter.number).join(', ')}.`);
+      throw new LabError(
+        `There is no chapter ${number}. Chapters: ${course.chapters.map((chapter) => chapter.number).join(', ')}.`,
+      );
   }
   const handedIn = new Set(submissions.flatMap(({ notebooks }) => notebooks.map(({ chapter }) => chapter.number)));
   const chosen = course.chapters.filter(({ number }) => (numbers ? numbers.includes(number) : handedIn.has(number)));
   if (chosen.length > 0) return chosen;
   const reasons = submissions.flatMap(({ student, notes }) => notes.slice(0, 1).map((note) => `  ${student}: ${note}`));
-  throw new LabError(['No submission has a notebook that can be graded; name the chapters to grade all the same.', ...reasons.slice(0, 10)].join('\n'));
+  throw new LabError(
+    ['No submission has a notebook that can be graded; name the chapters to grade all the same.', ...reasons.slice(0, 10)].join(
+      '\n',
+    ),
+  );
 }
 
 function testsOf(chapter: Chapter, course: Course, hidden: string | undefined): TestFile[] {
@@ -151,7 +157,8 @@ function digestOf({ student, notebooks, notes }: Submission, chapters: readonly 
   const hash = createHash('sha256');
   hash.update(JSON.stringify([RULES, student, notes, chapters.map(({ slug }) => slug)]));
   for (const { chapter, cells } of notebooks) hash.update(JSON.stringify([chapter.slug, cells]));
-  for (const { file, hidden } of [...tests.values()].flat()) hash.update(hidden ? 'hidden' : 'shown').update(readFileSync(file));
+  for (const { file, hidden } of [...tests.values()].flat())
+    hash.update(hidden ? 'hidden' : 'shown').update(readFileSync(file));
   return hash.digest('hex');
 }
 

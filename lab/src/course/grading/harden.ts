@@ -11,9 +11,9 @@ import { projectRoot } from '../../files/index.ts';
 import type { Require } from '../transpile.ts';
 
 const PROCESS =
-  'exit reallyExit abort kill _kill binding _linkedBinding dlopen getBuiltinModule chdir umask send disconnect execve openStdin ' +
-  'setuid setgid seteuid setegid setgroups initgroups loadEnvFile setUncaughtExceptionCaptureCallback _debugProcess _debugEnd ' +
-  '_startProfilerIdleNotifier _stopProfilerIdleNotifier _getActiveHandles _getActiveRequests _tickCallback _rawDebug';
+  'exit reallyExit abort kill _kill binding _linkedBinding dlopen getBuiltinModule chdir umask send disconnect execve ' +
+  'openStdin setuid setgid seteuid setegid setgroups initgroups loadEnvFile setUncaughtExceptionCaptureCallback _debugProcess ' +
+  '_debugEnd _startProfilerIdleNotifier _stopProfilerIdleNotifier _getActiveHandles _getActiveRequests _tickCallback _rawDebug';
 
 /** Takes away what could reach out of the process. */
 export function harden(): void {
@@ -40,8 +40,8 @@ export function seedRandom(): void {
 
 const BUILT_IN = new Set(
   (
-    'assert assert/strict buffer constants crypto events fs fs/promises path path/posix perf_hooks punycode querystring stream ' +
-    'stream/promises string_decoder timers timers/promises url util util/types zlib'
+    'assert assert/strict buffer constants crypto events fs fs/promises path path/posix perf_hooks punycode querystring ' +
+    'stream stream/promises string_decoder timers timers/promises url util util/types zlib'
   ).split(' '),
 );
 const PACKAGES = new Set(['mathjs', 'plotly.js-dist-min', '@tensorflow/tfjs', '@tensorflow/tfjs-core']);

@@ -32,13 +32,17 @@ export function takeIn(name: string, bytes: Buffer, course: Course): HandedIn {
   const own = new Set(chapter.exercises.map(({ id }) => id));
   const strange = [...new Set(ids.filter((id) => !own.has(id)))];
   if (strange.length > 0)
-    notes.push(`${name}: cells of other exercises (${strange.join(', ')}) are not part of chapter ${chapter.number} and were left out.`);
+    notes.push(
+      `${name}: cells of other exercises (${strange.join(', ')}) are not part of chapter ${chapter.number} and were left out.`,
+    );
   const twice = [...own].filter((id) => ids.filter((other) => other === id).length > 1);
   for (const id of twice)
     notes.push(`${name}: exercise ${id} has more than one cell. They were run in their order, so the last one counts.`);
   const named = course.chapters.find(({ slug }) => name.includes(slug));
   if (named && named !== chapter)
-    notes.push(`${name}: the file is named after chapter ${named.number}, but its exercises are those of chapter ${chapter.number}.`);
+    notes.push(
+      `${name}: the file is named after chapter ${named.number}, but its exercises are those of chapter ${chapter.number}.`,
+    );
   const language = (notebook as { metadata?: { kernelspec?: { language?: unknown } } }).metadata?.kernelspec?.language;
   if (typeof language === 'string' && language.toLowerCase() !== 'typescript' && language.toLowerCase() !== 'tslab')
     notes.push(`${name}: its kernel is for ${language.slice(0, 40)}. Its cells were read as TypeScript.`);
@@ -47,10 +51,15 @@ export function takeIn(name: string, bytes: Buffer, course: Course): HandedIn {
 
 function textOf(name: string, bytes: Buffer): string {
   if (bytes.length > MOST_BYTES)
-    throw new LabError(`${name} has ${Math.round(bytes.length / 2 ** 20)} MiB. Clear its outputs, save it, and hand it in again.`);
+    throw new LabError(
+      `${name} has ${Math.round(bytes.length / 2 ** 20)} MiB. Clear its outputs, save it, and hand it in again.`,
+    );
   const [first, second] = bytes;
   if (first === 0xff && second === 0xfe) return bytes.toString('utf16le', 2);
-  if (first === 0xfe && second === 0xff) return Buffer.from(bytes.subarray(2, bytes.length & ~1)).swap16().toString('utf16le');
+  if (first === 0xfe && second === 0xff)
+    return Buffer.from(bytes.subarray(2, bytes.length & ~1))
+      .swap16()
+      .toString('utf16le');
   return bytes.toString('utf8').replace(/^\uFEFF/, '');
 }
 
@@ -63,7 +72,7 @@ function parseNotebook(name: string, text: string): NotebookDocument {
     const marker = text.split('\n').findIndex((line) => /^(<{7}|>{7}|={7})( |\r?$)/.test(line));
     if (marker >= 0)
       throw new LabError(
-        `${name} has merge markers (<<<<<<<, =======, >>>>>>>) in line ${marker + 1}. Resolve the conflict and hand it in again.`,
+        `${name} has merge markers (<<<<<<<, =======, >>>>>>>) in line ${marker + 1}. Resolve them and hand it in again.`,
       );
     throw new LabError(`${name} is not a notebook that can be read: ${messageOf(error).slice(0, 200)}`);
   }
@@ -94,7 +103,7 @@ function chapterOf(name: string, ids: readonly string[], course: Course): Chapte
   throw new LabError(
     ids.length > 0
       ? `${name} has no exercise of this course (it has ${[...new Set(ids)].slice(0, 5).join(', ')}).`
-      : `${name} has no cell that is tagged with an exercise. Copy your answers into the cells of a fresh notebook of the chapter.`,
+      : `${name} has no cell that is tagged with an exercise. Copy your answers into a fresh notebook of the chapter.`,
   );
 }
 
@@ -102,4 +111,3 @@ function chapterOf(name: string, ids: readonly string[], course: Course): Chapte
 export function countsOf(handedIn: HandedIn): unknown {
   return [handedIn.chapter.slug, handedIn.cells, handedIn.notes];
 }
-

@@ -4,7 +4,8 @@
  */
 import type { Tensor } from '../../backend/index.ts';
 import { LabError } from '../../base/index.ts';
-import { Bytes, putBack, Table, type Delegate, type Encoded, type Parts } from './codec.ts';
+import { Bytes, Table, type Delegate, type Encoded } from './codec.ts';
+import { refill, type Parts } from './contents.ts';
 import { isTracing, linked, Recorder } from './tape.ts';
 import { packFrame, unpackFrame, type Message } from './wire.ts';
 
@@ -116,7 +117,7 @@ export class Peer {
   }
 
   #clear(): void {
-    for (const [value, parts] of this.#before) putBack(value, parts);
+    for (const [value, parts] of this.#before) refill(value, parts);
     this.#before.clear();
     this.#sessions.clear();
     this.#functions.clear();
@@ -146,8 +147,7 @@ export class Peer {
       functionNamed: (target, label, parameters) => this.#stub(session, target, label, parameters),
       ownFunction: (target) => this.#ownFunction(target),
       namePromise: (promise) => this.#namePromise(session, promise),
-      promiseNamed: (promise) =>
-        new Promise((resolve, reject) => void this.#promises.set(promise, { resolve, reject })),
+      promiseNamed: (promise) => new Promise((resolve, reject) => void this.#promises.set(promise, { resolve, reject })),
       sources: (tensor) => (this.#side === 1 ? recorder.sources(tensor) : []),
       tensorFrom: (tensor, at, sources) => this.#tensorFrom(session, tensor, at, sources),
     };

@@ -103,7 +103,9 @@ export class Desk {
 
 function start(): ChildProcess {
   const kept = ['PATH', 'SystemRoot', 'TMPDIR', 'TEMP', 'LD_LIBRARY_PATH', 'LAB_BWRAP', 'LAB_SOFTWARE_GPU', 'HOME'];
-  const passed = Object.fromEntries(kept.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])));
+  const passed = Object.fromEntries(
+    kept.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])),
+  );
   return fork(new URL('./examiner-process.js', import.meta.url), {
     execArgv: ['--max-old-space-size=2048'],
     // One thread each: the same sums in the same order, and as many desks as there are cores.

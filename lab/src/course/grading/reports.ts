@@ -26,7 +26,8 @@ export function csvReport(results: readonly StudentResult[]): string {
 }
 
 /** What XML 1.0 cannot hold, not even escaped. */
-const NOT_XML = /[\u0000-\u0008\u000B\u000C\u000E-\u001F\uFFFE\uFFFF]|[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/g;
+const NOT_XML =
+  /[\u0000-\u0008\u000B\u000C\u000E-\u001F\uFFFE\uFFFF\p{Surrogate}]/gu;
 
 function xml(text: string): string {
   return escapeMarkup(text.replace(NOT_XML, '\uFFFD'));
@@ -59,7 +60,8 @@ export function junitReport(results: readonly StudentResult[]): string {
 }
 
 const STYLE = `body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-:root { color-scheme: light dark; } td, th { text-align: left; padding: 0.1rem 0.8rem 0.1rem 0; } section { margin-top: 1.5rem; }`;
+:root { color-scheme: light dark; }
+td, th { text-align: left; padding: 0.1rem 0.8rem 0.1rem 0; } section { margin-top: 1.5rem; }`;
 
 function exerciseSection(result: ExerciseResult): string {
   const shown = result.rows.filter(({ hidden }) => !hidden);

@@ -51,7 +51,9 @@ function listing(path: string): string[] {
   }
   const visible = entries.filter((entry) => !/^[.~]|^__MACOSX$/.test(basename(entry)) && isSubmission(entry)).sort();
   if (visible.length === 0)
-    throw new LabError(`There are no submissions in ${path}: it should hold a notebook, a folder or a zip archive for each student.`);
+    throw new LabError(
+      `There are no submissions in ${path}: it should hold a notebook, a folder or a zip archive for each student.`,
+    );
   return visible;
 }
 
@@ -95,7 +97,11 @@ function readSubmission(entry: string, student: string, course: Course): Submiss
 }
 
 function isNotebook(name: string): boolean {
-  return /\.ipynb$/i.test(name) && !/(^|[\\/])(\.ipynb_checkpoints|__MACOSX|\.[^\\/]*)[\\/]/.test(name) && !basename(name).startsWith('._');
+  return (
+    /\.ipynb$/i.test(name) &&
+    !/(^|[\\/])(\.ipynb_checkpoints|__MACOSX|\.[^\\/]*)[\\/]/.test(name) &&
+    !basename(name).startsWith('._')
+  );
 }
 
 /** The notebooks of one entry, in the order of their names. */
@@ -119,7 +125,8 @@ function inFolder(root: string, folder: string, notes: string[], depth: number):
       notes.push(`${inside} is a symbolic link and was not read; hand in the file itself.`);
       return [];
     }
-    if (stat.isDirectory()) return name.startsWith('.') || name === 'node_modules' ? [] : inFolder(root, path, notes, depth + 1);
+    if (stat.isDirectory())
+      return name.startsWith('.') || name === 'node_modules' ? [] : inFolder(root, path, notes, depth + 1);
     return stat.isFile() && isNotebook(inside) ? [{ name: inside, read: () => readPlain(path) }] : [];
   });
 }
@@ -130,7 +137,8 @@ function readPlain(path: string): Buffer {
   try {
     const stat = fstatSync(handle);
     if (!stat.isFile()) throw new LabError(`${basename(path)} is not a plain file.`);
-    if (stat.size > MOST_BYTES) throw new LabError(`${basename(path)} has ${Math.round(stat.size / 2 ** 20)} MiB, too much for a notebook.`);
+    if (stat.size > MOST_BYTES)
+      throw new LabError(`${basename(path)} has ${Math.round(stat.size / 2 ** 20)} MiB, too much for a notebook.`);
     return readFileSync(handle);
   } finally {
     closeSync(handle);

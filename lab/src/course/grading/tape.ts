@@ -113,8 +113,7 @@ export function linked(
   const inputs = Object.fromEntries([...sources].map(([id, source]) => [`x${id}`, source]));
   return (tf.engine() as unknown as Linkable).runKernelFunc({
     forwardFunc: () => tensor,
-    backwardsFunc: (upstream) =>
-      Object.fromEntries([...sources.keys()].map((id) => [`x${id}`, () => gradient(id, upstream)])),
+    backwardsFunc: (upstream) => Object.fromEntries([...sources.keys()].map((id) => [`x${id}`, () => gradient(id, upstream)])),
     inputs,
   });
 }
