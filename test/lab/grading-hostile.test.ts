@@ -32,7 +32,12 @@ const ifItWorks = (body: string): string =>
 const ifItWorksLater = (body: string): string =>
   `const worked = await (async () => { try { ${body} } catch { return false; } })();\n` +
   'const double = (x: number) => (worked ? 2 * x : 0);';
-const reads = (path: string): string => ifItWorks(`return require('node:fs').readFileSync(${JSON.stringify(path)}).length > 0;`);
+/** Several attacks of a kind in one submission: none of them may work. */
+const ifAnyWorks = (...bodies: string[]): string =>
+  `const attacks: (() => boolean)[] = [${bodies.map((body) => `() => { ${body} }`).join(', ')}];\n` +
+  'const tried = attacks.map((attack) => { try { return attack(); } catch { return false; } });\n' +
+  'const double = (x: number) => (tried.includes(true) ? 2 * x : 0);';
+const reads = (path: string): string => `return require('node:fs').readFileSync(${JSON.stringify(path)}).length > 0;`;
 const importing = (module: string, then: string): string =>
   ifItWorks('return true;').replace('return true;', `${then} return true;`).replace(/^/, `import * as got from '${module}';\n`);
 /** Does something bad whenever it is called. */
@@ -48,32 +53,52 @@ const attacks = (): Record<string, [cell: string, points: number, says?: RegExp]
   'an endless loop': [whenCalled('for (;;);'), 0, /never ends/],
   'an endless loop in a cell': [alongside('for (;;);'), 0, /could not be run: stopped/],
   'an endless loop after an await': [alongside('await null; for (;;);'), 0, /could not be run: stopped/],
-  'promises without end': [alongside('const again = () => { Promise.resolve().then(again); }; again();'), 0, /could not be run: stopped/],
+  'promises without end': [
+    alongside('const again = () => { Promise.resolve().then(again); }; again();'),
+    0,
+    /could not be run: stopped/,
+  ],
   'a cell that never settles': [alongside('await new Promise(() => undefined);'), 0, /could not be run: stopped/],
-  'a loop that ignores signals': [whenCalled(`process.on('SIGTERM', () => undefined); for (;;);`), 0, /never ends/],
   'a regular expression that never ends': [whenCalled(`return /^(a+)+$/.test('a'.repeat(60) + 'b');`), 0, /never ends/],
   'waiting on shared memory': [whenCalled('Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);'), 0, /never ends/],
-  'a fork bomb': [importing('node:child_process', `for (let i = 0; i < 50; i++) got.spawn('sleep', ['60']);`), 0, /cannot import/],
-  'a fork bomb by native bindings': [
-    ifItWorks(`return (process as any).binding('spawn_sync').spawn({ file: '/bin/sleep', args: ['sleep', '60'] }).pid > 0;`),
+  'a fork bomb': [
+    importing('node:child_process', `for (let i = 0; i < 50; i++) got.spawn('sleep', ['60']);`),
     0,
+    /cannot import/,
   ],
   'threads': [importing('node:worker_threads', `new got.Worker('for (;;);', { eval: true });`), 0, /cannot import/],
-  'a memory bomb': [whenCalled(`const all: unknown[] = []; for (;;) all.push(new Array(1e5).fill({}));`), 0, /memory|never ends/],
+  'a memory bomb': [
+    whenCalled(`const all: unknown[] = []; for (;;) all.push(new Array(1e5).fill({}));`),
+    0,
+    /memory|never ends/,
+  ],
   'a memory bomb outside the heap': [
     whenCalled(`const all: Buffer[] = []; for (;;) all.push(Buffer.alloc(1 << 24, 1));`),
     0,
     /memory|never ends|ended/,
   ],
-  'a memory bomb in a cell': [alongside(`const all: Buffer[] = []; for (;;) all.push(Buffer.alloc(1 << 24, 1));`), 0, /could not be run/],
   'a huge result': [whenCalled(`return 'x'.repeat(200 * 2 ** 20);`), 0, /more was handed over|memory/],
   'a huge array': [whenCalled(`return new Float64Array(2 ** 25);`), 0, /more was handed over|memory/],
-  'a result of endless depth': [whenCalled(`let deep: unknown = 1; for (let i = 0; i < 1e5; i++) deep = [deep]; return deep;`), 0, /deeper/],
+  'a result of endless depth': [
+    whenCalled(`let deep: unknown = 1; for (let i = 0; i < 1e5; i++) deep = [deep]; return deep;`),
+    0,
+    /deeper/,
+  ],
   'a result that holds itself': [whenCalled(`const ring: unknown[] = []; ring.push(ring); return ring;`), 0],
   'endless recursion': [whenCalled('return double(x);'), 0, /Maximum call stack/],
-  'huge output': [alongside(`for (let i = 0; i < 1e5; i++) console.log('x'.repeat(1000));\nprocess.stdout.write('y'.repeat(1e7));`), 1],
-  'forged output': [whenCalled(`process.stdout.write('✓ 90.1 doubling: all 3 tests pass\\n'); console.log('passed'); return 0;`), 0],
-  'noise on the line': [whenCalled(`require('node:fs').writeSync(3, Buffer.alloc(1000, 1)); return 0;`), 0, /never ends|handed over/],
+  'huge output': [
+    alongside(`for (let i = 0; i < 1e5; i++) console.log('x'.repeat(1000));\nprocess.stdout.write('y'.repeat(1e7));`),
+    1,
+  ],
+  'forged output': [
+    whenCalled(`process.stdout.write('✓ 90.1 doubling: all 3 tests pass\\n'); console.log('passed'); return 0;`),
+    0,
+  ],
+  'noise on the line': [
+    whenCalled(`require('node:fs').writeSync(3, Buffer.alloc(1000, 1)); return 0;`),
+    0,
+    /never ends|handed over/,
+  ],
   'forged answers on the line': [
     `${frame}\n${whenCalled(`for (let call = 0; call < 2000; call++)
       require('node:fs').writeSync(3, frame({ kind: 'return', call, session: 2, changes: [], value: 'passed' })); return 0;`)}`,
@@ -86,64 +111,107 @@ const attacks = (): Record<string, [cell: string, points: number, says?: RegExp]
   ],
   'taking what is on the line': [whenCalled(`require('node:fs').readSync(3, Buffer.alloc(1e4)); return 0;`), 0],
   'closing the line': [whenCalled(`require('node:fs').closeSync(3); require('node:fs').closeSync(4); return 0;`), 0],
-  'process.exit': [whenCalled('process.exit(0);'), 0, /process\.exit is not allowed/],
   'process.exit when an error is expected': [whenCalled('if (x < 0) process.exit(0); return 2 * x;'), 0.67],
-  'a native exit': [whenCalled(`(process as any).binding('process_methods').reallyExit(0);`), 0, /not allowed/],
-  'process.abort': [whenCalled('process.abort();'), 0, /not allowed/],
-  'killing its process': [whenCalled(`process.kill(process.pid, 'SIGKILL');`), 0, /not allowed/],
-  'killing the grader': [ifItWorks(`return process.kill(process.ppid, 'SIGKILL');`), 0],
-  'killing the grader by another way to kill': [ifItWorks(`return (process as any)._kill(process.ppid, 9) === 0;`), 0],
-  'reading the solutions': [reads(join(root, 'solutions/03-attention.ts')), 0],
-  'reading the solutions by a link among the packages': [reads(`${root}node_modules/lab/../solutions/03-attention.ts`), 0],
-  'reading the tests': [reads(join(root, 'test/03-attention.test.ts')), 0],
-  'reading hidden tests': [reads(hiddenFile), 0],
-  "reading another's submission": [reads(join(group.folder, 'honest.ipynb')), 0],
-  "reading the grader's environment": [ifItWorks(`return require('node:fs').readFileSync('/proc/' + process.ppid + '/environ').length >= 0;`), 0],
-  'reading by file descriptors': [
-    ifItWorks(`const fs = require('node:fs'); for (let fd = 5; fd < 40; fd++) { try { const bytes = Buffer.alloc(99); fs.readSync(fd, bytes); if (/[a-z]{3}/.test(bytes.toString('latin1'))) return true; } catch {} } return false;`),
+  'ending its process': [
+    ifAnyWorks(
+      'process.exit(0);',
+      'process.abort();',
+      `process.kill(process.pid, 'SIGKILL');`,
+      `(process as any).binding('process_methods').reallyExit(0);`,
+      `(process as any).reallyExit(0);`,
+    ),
     0,
   ],
-  'listing folders': [ifItWorks(`return require('node:fs').readdirSync(${JSON.stringify(root)}).length > 0;`), 0],
-  'making a link': [ifItWorks(`require('node:fs').symlinkSync(${JSON.stringify(root)}, ${JSON.stringify(written)}); return true;`), 0],
-  'writing files': [ifItWorks(`require('node:fs').writeFileSync(${JSON.stringify(written)}, 'x'); return true;`), 0],
-  'writing over the library': [
-    ifItWorks(`require('node:fs').appendFileSync(${JSON.stringify(join(root, 'lab/dist/index.js'))}, '// x'); return true;`),
+  'killing the grader': [
+    ifAnyWorks(`return process.kill(process.ppid, 'SIGKILL');`, `return (process as any)._kill(process.ppid, 9) === 0;`),
+    0,
+  ],
+  'reading the solutions': [ifAnyWorks(reads(join(root, 'solutions/03-attention.ts'))), 0],
+  'reading the solutions by a link among the packages': [
+    ifAnyWorks(reads(`${root}node_modules/lab/../solutions/03-attention.ts`)),
+    0,
+  ],
+  'reading what is not its own': [
+    ifAnyWorks(
+      reads(join(root, 'test/03-attention.test.ts')),
+      reads(hiddenFile),
+      reads(join(group.folder, 'honest.ipynb')),
+      `return require('node:fs').readdirSync(${JSON.stringify(root)}).length > 0;`,
+      `return require('node:fs').readFileSync('/proc/' + process.ppid + '/environ').length >= 0;`,
+      `return Object.keys(process.env).some((name) => !/^(PATH|LAB_BACKEND|LAB_THREADS|TZ|LANG)$/.test(name));`,
+    ),
+    0,
+  ],
+  'writing files': [
+    ifAnyWorks(
+      `require('node:fs').writeFileSync(${JSON.stringify(written)}, 'x'); return true;`,
+      `require('node:fs').symlinkSync(${JSON.stringify(root)}, ${JSON.stringify(written)}); return true;`,
+      `require('node:fs').appendFileSync(${JSON.stringify(join(root, 'lab/dist/index.js'))}, '// x'); return true;`,
+    ),
+    0,
+  ],
+  'native code and other ways to modules': [
+    ifAnyWorks(
+      `(process as any).dlopen({ exports: {} }, '/lib/x.node'); return true;`,
+      `return (process as any).binding('spawn_sync').spawn({ file: '/bin/sleep', args: ['sleep', '60'] }).pid > 0;`,
+      `return (process as any).getBuiltinModule('child_process') !== undefined;`,
+      `return (process as any).mainModule.require('child_process') !== undefined;`,
+    ),
+    0,
+  ],
+  'results that lie': [
+    whenCalled(`let n = 0;
+      return x === 1 ? { shape: [], dtype: 'float32', data: async () => [n++] }
+        : new Proxy({}, { get: (_, key) => (key === 'shape' ? [] : () => [2]), ownKeys: () => [] });`),
     0,
   ],
   'importing the solutions': [importing(join(root, 'solutions/03-attention.ts'), ''), 0, /cannot import/],
-  'importing what judges it': [`import { expect } from 'vitest';\nexpect.extend({});\n${RIGHT['90.1']}`, 0, /cannot import 'vitest'/],
+  'importing what judges it': [
+    `import { expect } from 'vitest';\nexpect.extend({});\n${RIGHT['90.1']}`,
+    0,
+    /cannot import 'vitest'/,
+  ],
   'running the tests itself': [ifItWorksLater(`return (await lab.judge('3.1', {}, lab.theCourse())).rows.length > 0;`), 0],
   'patched matchers': [
-    `(globalThis as any).expect = () => new Proxy({}, { get: () => () => undefined });\nlab.expectClose = async () => undefined;\n${whenCalled('return 0;')}`,
+    `(globalThis as any).expect = () => new Proxy({}, { get: () => () => undefined });
+    lab.expectClose = async () => undefined;\n${whenCalled('return 0;')}`,
     0,
   ],
   'polluted prototypes': [
     `for (const proto of [Object, Array, Number, String, Function, Promise, Map].map((c: any) => c.prototype))
-      for (const name of ['toJSON', 'valueOf', 'then', 'state', 'asymmetricMatch', 'equals']) try { proto[name] = () => 'passed'; } catch {}
+      for (const name of ['toJSON', 'valueOf', 'then', 'state', 'asymmetricMatch']) try { proto[name] = () => 2; } catch {}
     Object.is = () => true; Math.abs = () => 0; Array.prototype.every = () => true;\n${whenCalled('return 0;')}`,
     0,
   ],
-  'a key that pollutes': [whenCalled(`return JSON.parse('{"__proto__": {"polluted": true}, "constructor": {"prototype": {"polluted": true}}}');`), 0],
-  'a result that equals everything': [
-    whenCalled(`return { $$typeof: Symbol.for('jest.asymmetricMatcher'), asymmetricMatch: () => true, valueOf: () => 2, [Symbol.toPrimitive]: () => 2 };`),
+  'a key that pollutes': [
+    whenCalled(`return JSON.parse('{"__proto__": {"polluted": true}, "constructor": {"prototype": {"polluted": true}}}');`),
     0,
   ],
-  'a tensor that lies': [whenCalled(`let n = 0; return { shape: [], dtype: 'float32', data: async () => [n++] };`), 0],
-  'a proxy for a result': [whenCalled(`return new Proxy({}, { get: (_, key) => (key === 'shape' ? [] : () => [2]), ownKeys: () => [] });`), 0],
+  'a result that equals everything': [
+    whenCalled(
+      `return { $$typeof: Symbol.for('jest.asymmetricMatcher'), asymmetricMatch: () => true, valueOf: () => 2,
+        [Symbol.toPrimitive]: () => 2 };`,
+    ),
+    0,
+  ],
   'an error that never ends': [whenCalled('throw { get message() { for (;;); } };'), 0, /never ends/],
-  'an error in the name of the tests': [whenCalled(`throw Object.assign(new Error('passed'), { name: 'Diagnosis', hint: 'x', state: 'passed' });`), 0],
-  'rejections that nobody awaits': [alongside(`void Promise.reject(new Error('x')); setTimeout(() => { throw new Error('later'); }, 0);`), 1],
+  'an error in the name of the tests': [
+    whenCalled(`throw Object.assign(new Error('passed'), { name: 'Diagnosis', hint: 'x', state: 'passed' });`),
+    0,
+  ],
+  'rejections that nobody awaits': [
+    alongside(`void Promise.reject(new Error('x')); setTimeout(() => { throw new Error('later'); }, 0);`),
+    1,
+  ],
   'timers that go on': [alongside(`setInterval(() => { const end = Date.now() + 5; while (Date.now() < end); }, 1);`), 1],
   'the network': [ifItWorksLater(`return (await fetch('http://127.0.0.1:PORT/')).ok;`), 0],
   'the network by sockets': [importing('node:net', `got.connect(Number('PORT'), '127.0.0.1');`), 0, /cannot import/],
   'the network by the library': [ifItWorksLater(`return (await tf.util.fetch('http://127.0.0.1:PORT/')).ok;`), 0],
   'the inspector': [importing('node:inspector', 'got.open(0);'), 0, /cannot import/],
-  'another module loader': [
-    ifItWorks(`return (process as any).getBuiltinModule('child_process') !== undefined || (process as any).mainModule.require('child_process');`),
+  'a module by code': [
+    ifItWorksLater(`return (await (0, eval)("import('node:child_process')")).execSync('true').length >= 0;`),
     0,
   ],
-  'a module by code': [ifItWorksLater(`return (await (0, eval)("import('node:child_process')")).execSync('true').length >= 0;`), 0],
-  'native code': [ifItWorks(`(process as any).dlopen({ exports: {} }, '/lib/x.node'); return true;`), 0],
 });
 
 beforeAll(async () => {
@@ -153,7 +221,10 @@ beforeAll(async () => {
   });
   await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
-  writeFileSync(hiddenFile, `import { describe, it } from 'vitest';\ndescribe('90.9 nothing', () => { it('is', () => undefined); });`);
+  writeFileSync(
+    hiddenFile,
+    `import { describe, it } from 'vitest';\ndescribe('90.9 nothing', () => { it('is', () => undefined); });`,
+  );
   group.put('honest.ipynb', notebookWith({}));
   for (const [name, [source]] of Object.entries(attacks()))
     group.put(`${name.replaceAll(' ', '-')}.ipynb`, notebookWith({ '90.1': source.replaceAll('PORT', String(port)) }));
@@ -173,7 +244,10 @@ describe('a hostile submission', () => {
   it.each(Object.entries(attacks()))('gets the grade that it deserves: %s', (name, [, points, says]) => {
     const { exercises } = graded[name.replaceAll(' ', '-')]!;
     const said = exercises.flatMap(({ problem, rows }) => [problem ?? '', ...rows.map((row) => row.message ?? '')]).join('\n');
-    expect([exercises.map((exercise) => exercise.points), said]).toEqual([[points, 1, 1], expect.stringMatching(says ?? /(?:)/)]);
+    expect([exercises.map((exercise) => exercise.points), said]).toEqual([
+      [points, 1, 1],
+      expect.stringMatching(says ?? /(?:)/),
+    ]);
   });
 
   it('harms nobody else', () => {
@@ -205,7 +279,9 @@ describe.each(CONFINEMENTS)('a process confined by %s', (kind) => {
     const quoted = (path: string): string => JSON.stringify(join(root, path));
     expect(inside(`console.log(fs.readFileSync(${quoted('lab/package.json')}).length > 0)`)).toBe('true');
     expect(inside(`fs.readFileSync(${quoted('solutions/03-attention.ts')})`)).toMatch(denied);
-    expect(inside(`fs.readFileSync(${JSON.stringify(`${root}node_modules/lab/../solutions/03-attention.ts`)})`)).toMatch(denied);
+    expect(inside(`fs.readFileSync(${JSON.stringify(`${root}node_modules/lab/../solutions/03-attention.ts`)})`)).toMatch(
+      denied,
+    );
     expect(inside(`fs.writeFileSync(${JSON.stringify(written)}, '')`)).toMatch(denied);
     expect(inside(`child_process.execSync('true')`)).toMatch(denied);
     expect(inside(`new worker_threads.Worker('1', { eval: true })`)).toMatch(denied);
@@ -214,9 +290,11 @@ describe.each(CONFINEMENTS)('a process confined by %s', (kind) => {
 
   it.runIf(walled && canConfine(kind))('has no network and sees no other process, even with all of Node', () => {
     const { port } = server.address() as AddressInfo;
-    expect(inside(`net.connect(${port}, '127.0.0.1').on('error', (e) => console.log(e.code)).on('connect', () => console.log('in'))`)).toMatch(
-      /^E(CONNREFUSED|NETUNREACH)$/,
-    );
+    expect(
+      inside(
+        `net.connect(${port}, '127.0.0.1').on('error', (e) => console.log(e.code)).on('connect', () => console.log('in'))`,
+      ),
+    ).toMatch(/^E(CONNREFUSED|NETUNREACH)$/);
     expect(inside(`console.log(process.pid < 10, process.ppid < 10)`)).toBe('true true');
     expect(inside(`process.kill(${process.pid}, 0)`)).toBe('ESRCH');
     expect(visits).toBe(0);
