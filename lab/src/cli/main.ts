@@ -11,6 +11,7 @@ import { doctor } from './doctor.ts';
 import { evaluate } from './evaluate.ts';
 import { experimentCommand } from './experiment.ts';
 import { exportModel } from './export.ts';
+import { grade } from './grade.ts';
 import { quality } from './quality.ts';
 import { sample } from './sample.ts';
 import { serve } from './serve.ts';
@@ -28,6 +29,7 @@ const commands: readonly Command[] = [
   data,
   quality,
   check,
+  grade,
 ];
 
 function overview(): string {
