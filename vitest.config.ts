@@ -38,7 +38,12 @@ export default defineConfig({
     // Worker threads would share one process with the wasm backend's own workers and signal handlers.
     pool: 'forks',
     maxWorkers: 2,
-    env: { LAB_BACKEND: process.env['LAB_BACKEND'] ?? 'wasm', LAB_THREADS: process.env['LAB_THREADS'] ?? '2' },
+    env: {
+      LAB_BACKEND: process.env['LAB_BACKEND'] ?? 'wasm',
+      LAB_THREADS: process.env['LAB_THREADS'] ?? '2',
+      // What tests check is not the reader's progress.
+      LAB_PROGRESS: 'off',
+    },
     setupFiles: ['test/setup.ts'],
     testTimeout: 60_000,
     // The compiled library, as notebooks and programs load it: one copy for tests and for what they test.

@@ -11,6 +11,7 @@ import { doctor } from './doctor.ts';
 import { evaluate } from './evaluate.ts';
 import { experimentCommand } from './experiment.ts';
 import { exportModel } from './export.ts';
+import { hintCommand, mineCommand, progressCommand, resetCommand, solutionCommand, watchCommand } from './learn.ts';
 import { quality } from './quality.ts';
 import { sample } from './sample.ts';
 import { train } from './train.ts';
@@ -26,6 +27,12 @@ const commands: readonly Command[] = [
   data,
   quality,
   check,
+  watchCommand,
+  progressCommand,
+  mineCommand,
+  hintCommand,
+  solutionCommand,
+  resetCommand,
 ];
 
 function overview(): string {

@@ -6,6 +6,8 @@ export { Diagnosis, expectClose, NotWrittenYet, todo, type ExpectCloseOptions, t
 export type { Answer, Assembly, Chapter, ChapterMistakes, Exercise, ExerciseMistakes } from './exercise.ts';
 export type { Explanation } from './explain.ts';
 export { gradeChapter, gradeExercises, type GradeOptions } from './grade.ts';
+export * from './learner/index.ts';
+export type { CompareOptions, MineComparison, TrainingCurve } from './compare-training.ts';
 export { Mine, mine, type Room } from './mine.ts';
 export { readNotebook, solvedNotebook, type NotebookCell, type NotebookDocument } from './notebook-file.ts';
 export { htmlReport, textReport } from './report.ts';
