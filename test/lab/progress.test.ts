@@ -172,7 +172,8 @@ describe('progress', () => {
       mkdirSync(join(course.root, '.lab'));
       writeFileSync(progressFile(course), text);
       await expect(courseProgress(course)).rejects.toThrow(LabError);
-      await expect(recordChecks([{ verdict: verdict('90.1', 'passed'), digest: '' }], course)).rejects.toThrow(/progress\.json/);
+      const recorded = recordChecks([{ verdict: verdict('90.1', 'passed'), digest: '' }], course);
+      await expect(recorded).rejects.toThrow(/progress\.json/);
       expect(readFileSync(progressFile(course), 'utf8')).toBe(text);
     },
   );
@@ -206,7 +207,8 @@ describe('progress', () => {
     const course = { ...fresh({ '90.2': STUB }), chapters: [counting, second] };
     const nextAfter = async (id: string): Promise<string | undefined> => {
       const source = id.startsWith('90') ? RIGHT[id]! : '';
-      await recordChecks([{ verdict: verdict(id, 'passed'), digest: cellDigest(source) }], course, Date.now() + Number(id) * 1000);
+      const now = Date.now() + Number(id) * 1000;
+      await recordChecks([{ verdict: verdict(id, 'passed'), digest: cellDigest(source) }], course, now);
       return (await courseProgress(course)).next?.exercise.id;
     };
     expect(await nextAfter('90.1')).toBe('90.2');
@@ -350,7 +352,8 @@ describe('npm run lab', () => {
     new Promise((resolve) => {
       const child = spawn(process.execPath, [main, ...args], { env: { ...process.env, LAB_PROGRESS: 'off' } });
       let output = '';
-      for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => (output += text));
+      const hear = (text: string): void => void (output += text);
+      for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', hear);
       child.on('close', (status) => resolve({ status, output }));
     });
 

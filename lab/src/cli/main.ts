@@ -13,6 +13,7 @@ import { experimentCommand } from './experiment.ts';
 import { exportModel } from './export.ts';
 import { hintCommand, mineCommand, progressCommand, resetCommand, solutionCommand, watchCommand } from './learn.ts';
 import { quality } from './quality.ts';
+import { releaseCommand, updateCommand } from './release.ts';
 import { sample } from './sample.ts';
 import { train } from './train.ts';
 
@@ -33,6 +34,8 @@ const commands: readonly Command[] = [
   hintCommand,
   solutionCommand,
   resetCommand,
+  releaseCommand,
+  updateCommand,
 ];
 
 function overview(): string {

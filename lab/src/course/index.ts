@@ -10,6 +10,7 @@ export * from './learner/index.ts';
 export type { CompareOptions, MineComparison, TrainingCurve } from './compare-training.ts';
 export { Mine, mine, type Room } from './mine.ts';
 export { readNotebook, solvedNotebook, type NotebookCell, type NotebookDocument } from './notebook-file.ts';
+export * from './release/index.ts';
 export { htmlReport, textReport } from './report.ts';
 export { runExercise, type Row, type RowState, type RunOptions } from './runner.ts';
 export { use } from './use.ts';
