@@ -12,6 +12,7 @@ import { evaluate } from './evaluate.ts';
 import { experimentCommand } from './experiment.ts';
 import { exportModel } from './export.ts';
 import { hintCommand, mineCommand, progressCommand, resetCommand, solutionCommand, watchCommand } from './learn.ts';
+import { newChapter, newExercise } from './new.ts';
 import { quality } from './quality.ts';
 import { releaseCommand, updateCommand } from './release.ts';
 import { sample } from './sample.ts';
@@ -36,6 +37,8 @@ const commands: readonly Command[] = [
   resetCommand,
   releaseCommand,
   updateCommand,
+  newChapter,
+  newExercise,
 ];
 
 function overview(): string {

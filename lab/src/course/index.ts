@@ -1,4 +1,5 @@
 /** @file The course: exercises that run in the notebook and in the terminal, and what the reader has built so far. */
+export { createChapter, createExercise } from './author/new-chapter.ts';
 export { notebookModule, savedAnswers, type SavedAnswersOptions, type SavedAnswers } from './answers.ts';
 export { filesOf, findExercise, selectExercises, theCourse, type ChapterFiles, type Course, type Place } from './catalog.ts';
 export { check, judge } from './check.ts';
