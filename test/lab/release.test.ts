@@ -45,6 +45,8 @@ let folders = 0;
 const newFolder = (): string => join(scratch, `copy-${++folders}`);
 const numbers = (text?: string): number[] => selectChapters(text, course).map(({ number }) => number);
 
+const exercisesIn = (text: string): number => selectChapters(text, course).flatMap(({ exercises }) => exercises).length;
+
 const filesIn = (root: string): string[] =>
   readdirSync(root, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
@@ -371,7 +373,7 @@ describe('a student’s copy, started for real', () => {
     const checked = await run(root, 'lab/setup/lab.mjs', 'check', '0');
     expect(checked.output).toMatch(/✓ 0\.1[\s\S]*○ 0\.2[\s\S]*1 passed, 0 failed, 2 not written yet/);
     const progress = await run(root, 'lab/setup/lab.mjs', 'progress');
-    expect(progress.output).toMatch(/1 of 11 exercises[\s\S]*00 Welcome +✓○○[\s\S]*Next: 0\.2/);
+    expect(progress.output).toMatch(new RegExp(`1 of ${exercisesIn('0,1')} exercises[^]*00 Welcome +✓○○[^]*Next: 0\\.2`));
     expect(progress.output).not.toContain('Attention');
     expect((await run(root, 'lab/setup/lab.mjs', 'solution', '0.1')).output).toContain('handed out without solutions');
 
@@ -380,7 +382,7 @@ describe('a student’s copy, started for real', () => {
     const updated = await run(root, 'lab/setup/lab.mjs', 'update', from);
     expect(updated.output).toMatch(/added +notebooks\/02-language-modelling\.ipynb/);
     expect(updated.status).toBe(0);
-    expect((await run(root, 'lab/setup/lab.mjs', 'progress')).output).toMatch(/1 of 18 exercises/);
+    expect((await run(root, 'lab/setup/lab.mjs', 'progress')).output).toContain(`1 of ${exercisesIn('0-2')} exercises`);
   });
 });
 

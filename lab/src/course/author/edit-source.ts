@@ -4,7 +4,9 @@
 import { LabError } from '../../base/index.ts';
 
 function place(file: string, what: string, text: string): LabError {
-  return new LabError(`${file} has another form than the other chapters': found no place for ${what}. Put there by hand:\n\n${text}`);
+  return new LabError(
+    `${file} has another form than the other chapters': found no place for ${what}. Put it there by hand:\n\n${text}`,
+  );
 }
 
 /**
@@ -31,7 +33,9 @@ export function addImport(source: string, module: string, name: string, file: st
   if (!statement) throw place(file, 'an import', `import { ${name} } from '${module}';`);
   const names = statement[1]!.split(',').map((one) => one.trim());
   if (names.includes(name)) return source;
-  const all = [...names.filter((one) => one !== ''), name];
+  const plain = (one: string): string => one.replace(/^type /, '').toLowerCase();
+  const all = [...names.filter((one) => one !== ''), name].sort((a, b) => (plain(a) < plain(b) ? -1 : 1));
   const line = `import { ${all.join(', ')} } from '${module}';`;
-  return source.replace(statement[0], line.length <= 128 ? line : `import {\n${all.map((one) => `  ${one},\n`).join('')}} from '${module}';`);
+  const lines = `import {\n${all.map((one) => `  ${one},\n`).join('')}} from '${module}';`;
+  return source.replace(statement[0], () => (line.length <= 128 ? line : lines));
 }

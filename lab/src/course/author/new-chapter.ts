@@ -70,7 +70,9 @@ export async function createChapter(number: number, title: string, course: Cours
     throw new LabError(`A chapter's number is from 1 to 99, got '${number}'.`);
   }
   const taken = course.chapters.map((one) => `  ${one.number}  ${one.title}`).join('\n');
-  if (course.chapters.some((one) => one.number === number)) throw new LabError(`There is a chapter ${number} already:\n${taken}`);
+  if (course.chapters.some((one) => one.number === number)) {
+    throw new LabError(`There is a chapter ${number} already:\n${taken}`);
+  }
   const words = slugOf(title);
   if (words === '') throw new LabError(`A chapter needs a title with letters, got '${title}'.`);
   const chapter = { number, slug: `${twoDigits(number)}-${words}`, title };
@@ -91,8 +93,9 @@ export async function createChapter(number: number, title: string, course: Cours
 
 /** The first code cell, as the first notebook has it. */
 function setupCell(course: Course): string {
-  const cell = readNotebook(filesOf(course.chapters[0]!, course).notebook).cells.find((one) => one.metadata?.lab?.setup === true);
-  if (!cell) throw new LabError(`${course.chapters[0]!.slug}.ipynb has no set-up cell to begin the new notebook with.`);
+  const { notebook } = filesOf(course.chapters[0]!, course);
+  const cell = readNotebook(notebook).cells.find((one) => one.metadata?.lab?.setup === true);
+  if (!cell) throw new LabError(`${notebook} has no set-up cell to begin the new notebook with.`);
   return sourceOf(cell);
 }
 
@@ -111,7 +114,9 @@ export async function createExercise(id: string, course: Course): Promise<string
     throw new LabError(`'${id}' is no exercise of a chapter that there is. Chapters:\n${list}`);
   }
   const next = chapter.exercises.length + 1;
-  if (Number(place) !== next) throw new LabError(`Chapter ${chapter.number} has ${next - 1} exercises: the next is ${chapter.number}.${next}.`);
+  if (Number(place) !== next) {
+    throw new LabError(`Chapter ${chapter.number} has ${next - 1} exercises: the next is ${chapter.number}.${next}.`);
+  }
   const exercise = newExercise(chapter.number, next);
   const name = exercise.names[0]!;
   const own = filesOf(chapter, course);

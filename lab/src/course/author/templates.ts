@@ -85,7 +85,7 @@ export function testSuite({ id, title, names: [name] }: Named): string {
 
 export function testFile({ number, slug, title }: Titled, exercise: Named): string {
   return `/**
- * @file Chapter ${twoDigits(number)}, ${title}: what each answer must do, and what the usual mistakes look like (expectClose with hints).
+ * @file Chapter ${twoDigits(number)}, ${title}: what each answer must do, and what the usual mistakes look like.
  */
 import { describe, expect, it } from 'vitest';
 import { ${exercise.names[0]} } from '../solutions/${slug}.ts';
@@ -104,8 +104,8 @@ export function mistakesEntry({ id }: Named): string {
 
 export function mistakesFile({ number }: Titled, exercise: Named): string {
   return `/**
- * @file Chapter ${twoDigits(number)}: plausible wrong answers, each under the hint that its author must be given, and right answers
- * that are written differently from the solution.
+ * @file Chapter ${twoDigits(number)}: plausible wrong answers, each under the hint that its author must be given, and right
+ * answers that are written differently from the solution.
  */
 import type { ChapterMistakes } from 'lab';
 

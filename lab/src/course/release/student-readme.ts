@@ -24,8 +24,8 @@ You need Node ≥ 20.19 (best: 24) with npm, and Python ≥ 3.10. Everything sta
 | --- | --- | --- | --- |
 ${rows.join('\n')}
 
-An exercise is a cell with a function that throws until you have written it, and a check below, \`await check('${example}');\`. The same
-tests run in a terminal on your saved notebooks:
+An exercise is a cell with a function that throws until you have written it, and a check below:
+\`await check('${example}');\`. The same tests run in a terminal, on your saved notebooks:
 
 \`\`\`sh
 npm run lab -- check ${example}       # or a chapter's number, or all
