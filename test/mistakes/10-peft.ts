@@ -152,7 +152,7 @@ const doraWith =
   (weight: tf.Tensor2D, { down, up }: Thin, alpha: number, m: tf.Tensor1D) =>
     shape(weight.add(times(up, down).mul(scale(alpha, up.shape[1]))), weight, m);
 
-const mistakes: ChapterMistakes = {
+export default {
   '10.1': {
     mistakes: {
       'one-thin-matrix': { countTrained: countWith((L, D, r) => ({ lora: 2 * L * D * r })) },
@@ -353,5 +353,4 @@ const mistakes: ChapterMistakes = {
       { rowLengths: (a: tf.Tensor2D) => tf.sqrt(tf.sum(tf.mul(a, a), -1)) },
     ],
   },
-};
-export default mistakes;
+} satisfies ChapterMistakes;
