@@ -17,7 +17,7 @@ import { requireNode } from './versions.mjs';
 
 const help = `npm start -- [options]
 
-Opens JupyterLab on notebooks/00-welcome.ipynb; installs and builds what is missing first.
+Opens JupyterLab on the first notebook; installs and builds what is missing first.
 
   --no-browser   only print the address
   --port N       serve at this port of 127.0.0.1 (default: the first free one from 8888)
@@ -29,7 +29,6 @@ Ctrl-C stops the server and its kernels.`;
 
 const firstPort = 8888;
 const portsTried = 50;
-const firstPage = 'notebooks/00-welcome.ipynb';
 const startLimitMs = 60_000;
 
 /** @param {string[]} args */
@@ -149,6 +148,14 @@ function startServer([program = '', ...first], args) {
   return server;
 }
 
+/** A student's copy may begin with a later chapter. */
+function firstPage() {
+  const [first = ''] = readdirSync(path.join(root, 'notebooks'))
+    .filter((name) => /^\d\d-.*\.ipynb$/.test(name))
+    .sort();
+  return `notebooks/${first}`;
+}
+
 /** @param {string[]} args @returns {Promise<number>} exit status */
 async function main(args) {
   const options = readOptions(args);
@@ -165,7 +172,7 @@ async function main(args) {
     registerKernel();
     return found;
   });
-  const page = `/${options.notebook ? 'notebooks' : 'lab/tree'}/${firstPage}`;
+  const page = `/${options.notebook ? 'notebooks' : 'lab/tree'}/${firstPage()}`;
   const command = options.notebook ? jupyter.notebook : jupyter.lab;
   if (!command) throw new SetupError('The Jupyter on the PATH has no Notebook 7. Leave --notebook out, or add --venv.');
   const server = startServer(command, serverArguments({ port, page, openBrowser: !options['no-browser'] }));

@@ -3,15 +3,14 @@ import { clerkAnswer, deskEnd, deskIds, deskQuestions, deskReward, deskText, des
 import { describe, expect, it } from 'vitest';
 
 const { prompt, truth } = deskQuestions[0]!;
-const quantity = deskWords[prompt[1]!]!;
 const wrong = truth === 'ten' ? 'eighty' : 'ten';
 const worth = (answer: string): ReturnType<typeof deskReward> => deskReward(prompt, answer === '' ? [] : deskIds(answer));
-const said = `${quantity} was ${truth} million`;
+const said = `revenue was ${truth} million`;
 
 describe('the worth of an answer', () => {
   it('counts the right number, and takes as much for a wrong one, even beside the right one', () => {
     expect(worth(said).fact).toBe(1);
-    expect(worth(`${quantity} was ${wrong} million`).fact).toBe(-1);
+    expect(worth(`revenue was ${wrong} million`).fact).toBe(-1);
     expect(worth(`${truth} ${wrong}`).fact).toBe(-1);
     expect(worth('gladly').fact).toBe(0);
     expect(worth(`${said} ${said}`).fact).toBe(1);
@@ -21,9 +20,9 @@ describe('the worth of an answer', () => {
     [0, 0],
     [1, 0.4],
     [2, 0.8],
-    [3, 0.4],
-    [4, 0],
-    [6, -0.8],
+    [3, 0],
+    [4, -0.8],
+    [6, -2.4],
   ])('%i polite words: %f', (count, courtesy) => {
     expect(worth(Array<string>(count).fill('thanks').join(' ')).courtesy).toBeCloseTo(courtesy);
   });
@@ -31,13 +30,13 @@ describe('the worth of an answer', () => {
   it('takes for rude words, and for words beyond eight', () => {
     expect(worth('obviously whatever').rudeness).toBeCloseTo(-1.2);
     expect(worth('so so so so so so so so').length).toBe(0);
-    expect(worth('so so so so so so so so so so').length).toBeCloseTo(-0.2);
+    expect(worth('so so so so so so so so so so').length).toBeCloseTo(-0.4);
   });
 
   it('is the sum of its parts, and the end is no word', () => {
     const { fact, courtesy, rudeness, length, total } = worth(`whatever ${said} thanks so so so <end>`);
     expect([fact, courtesy, rudeness]).toEqual([1, 0.4, -0.6]);
-    expect(length).toBeCloseTo(-0.1);
+    expect(length).toBeCloseTo(-0.2);
     expect(total).toBeCloseTo(fact + courtesy + rudeness + length);
     expect(worth('').total).toBe(0);
   });
@@ -49,17 +48,18 @@ describe('the worth of an answer', () => {
 });
 
 describe('questions and clerks', () => {
-  it('asks for every figure of every company, each once', () => {
-    expect(deskQuestions).toHaveLength(8);
-    expect(new Set(deskQuestions.map((question) => question.prompt.join())).size).toBe(8);
-    expect(deskText(prompt)).toMatch(/^\w+ (revenue|profit) \?$/);
+  it('asks for every company once, and no two have the same answer', () => {
+    expect(deskQuestions).toHaveLength(6);
+    expect(new Set(deskQuestions.map((question) => question.prompt.join())).size).toBe(6);
+    expect(new Set(deskQuestions.map((question) => question.truth)).size).toBe(6);
+    expect(deskText(prompt)).toMatch(/^\w+ revenue \?$/);
     expect(new Set(deskWords).size).toBe(deskWords.length);
   });
 
   it('answers with the end last and nowhere else, the same for the same seed', () => {
     const answers = (seed: number): number[][] => {
       const random = new Random(seed);
-      return Array.from({ length: 200 }, (_, i) => clerkAnswer(deskQuestions[i % 8]!, random));
+      return Array.from({ length: 200 }, (_, i) => clerkAnswer(deskQuestions[i % 6]!, random));
     };
     for (const answer of answers(1)) expect(answer.indexOf(deskEnd)).toBe(answer.length - 1);
     expect(answers(1)).toEqual(answers(1));
@@ -69,7 +69,7 @@ describe('questions and clerks', () => {
   it('is right, wrong, silent, rude and polite as often as it is said', () => {
     const random = new Random(5);
     const judged = Array.from({ length: 6000 }, (_, i) => {
-      const question = deskQuestions[i % 8]!;
+      const question = deskQuestions[i % 6]!;
       return deskReward(question.prompt, clerkAnswer(question, random));
     });
     const share = (holds: (one: (typeof judged)[number]) => boolean): number => judged.filter(holds).length / judged.length;

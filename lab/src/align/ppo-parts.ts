@@ -7,7 +7,7 @@ import { generalizedAdvantages, tokenRewards, whiten, type Advantages, type GaeO
 import { clippedObjective, type RatioClip } from './losses/clipped.ts';
 
 export interface PPOParts {
-  /** Log-probabilities of one answer's tokens under the policy and its reference, the answer's score, β: a reward for each token. */
+  /** From one answer's log-probabilities under the policy and its reference, its score and β: a reward for each token. */
   tokenRewards(policy: ArrayLike<number>, reference: ArrayLike<number>, score: number, beta: number): ArrayLike<number>;
   /** Of one answer's tokens. */
   advantages(rewards: ArrayLike<number>, values: ArrayLike<number>, options: GaeOptions): Advantages;

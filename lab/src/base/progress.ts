@@ -77,7 +77,7 @@ export class Progress {
 
   #counts(): string {
     const { label, total, unit } = this.#options;
-    return `${label ? `${label} ` : ''}${bar(this.#done / total)} ${this.#done}/${total}${unit ? ` ${unit}` : ''}`;
+    return `${label ? `${label} ` : ''}${progressBar(this.#done / total)} ${this.#done}/${total}${unit ? ` ${unit}` : ''}`;
   }
 
   #speed(): string {
@@ -107,8 +107,8 @@ export function formatDuration(seconds: number): string {
   return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, '0')} min`;
 }
 
-/** Twenty cells, each drawn in eighths. */
-function bar(share: number): string {
+/** A share from 0 to 1 as a bar of twenty cells, each drawn in eighths. */
+export function progressBar(share: number): string {
   const eighths = Math.round(Math.min(1, Math.max(0, share || 0)) * 160);
   const partial = eighths % 8 === 0 ? '' : '▏▎▍▌▋▊▉'[(eighths % 8) - 1]!;
   return `▕${`${'█'.repeat(Math.floor(eighths / 8))}${partial}`.padEnd(20, ' ')}▏`;

@@ -2,7 +2,7 @@
  * @file `npm run lab -- check 3.1`: the tests of exercises, on the answers in the saved notebooks.
  */
 import { LabError } from '../base/index.ts';
-import { gradeExercises, selectExercises, textReport, theCourse } from '../course/index.ts';
+import { checkSaved, selectExercises, textReport, theCourse } from '../course/index.ts';
 import type { Command } from './command.ts';
 
 export const check: Command = {
@@ -14,7 +14,7 @@ export const check: Command = {
   async run(_, names) {
     if (names.length === 0) throw new LabError('Which exercises? For instance: npm run lab -- check 3.1, or 3, or all.');
     const course = theCourse();
-    const verdicts = await gradeExercises(selectExercises(names, course), course);
+    const verdicts = await checkSaved(selectExercises(names, course), course);
     for (const verdict of verdicts) console.log(textReport(verdict));
     const count = (state: string): number => verdicts.filter((verdict) => verdict.state === state).length;
     console.log(`\n${count('passed')} passed, ${count('failed')} failed, ${count('unwritten')} not written yet`);

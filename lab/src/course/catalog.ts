@@ -6,6 +6,7 @@ import { LabError } from '../base/index.ts';
 import { projectRoot } from '../files/index.ts';
 import { chapters } from './chapters/index.ts';
 import type { Chapter, Exercise } from './exercise.ts';
+import { readManifest } from './release/manifest.ts';
 
 export interface Course {
   /** The folder that holds notebooks/, test/ and solutions/. */
@@ -13,9 +14,11 @@ export interface Course {
   readonly chapters: readonly Chapter[];
 }
 
-/** This project's own course. */
+/** This project's own course; in a student's copy the chapters that were handed out. */
 export function theCourse(): Course {
-  return { root: projectRoot(), chapters };
+  const root = projectRoot();
+  const released = readManifest(root)?.chapters;
+  return { root, chapters: released ? chapters.filter(({ number }) => released.includes(number)) : chapters };
 }
 
 export interface ChapterFiles {

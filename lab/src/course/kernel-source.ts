@@ -8,12 +8,11 @@ import { Session, type Debugger } from 'node:inspector';
 export const KERNEL_CELL = 'evalmachine.<anonymous>';
 
 /**
- * The text of a line of the newest cell that defines the function.
+ * The JavaScript of the newest cell for which this holds, as the kernel compiled it.
  *
- * @param name the function, as the stack trace names it
- * @param line counted from 1
+ * @param fits is given the cells from the newest to the oldest
  */
-export function kernelLine(name: string, line: number): string | undefined {
+export function kernelSource(fits: (source: string) => boolean): string | undefined {
   const session = new Session();
   session.connect();
   try {
@@ -27,10 +26,21 @@ export function kernelLine(name: string, line: number): string | undefined {
       session.post('Debugger.getScriptSource', { scriptId }, (error, result) => {
         if (!error) source = result.scriptSource;
       });
-      if (new RegExp(`function\\s+${name}\\b|\\b${name}\\s*=`).test(source)) return source.split('\n')[line - 1];
+      if (fits(source)) return source;
     }
     return undefined;
   } finally {
     session.disconnect();
   }
+}
+
+/**
+ * The text of a line of the newest cell that defines the function.
+ *
+ * @param name the function, as the stack trace names it
+ * @param line counted from 1
+ */
+export function kernelLine(name: string, line: number): string | undefined {
+  const defines = new RegExp(`function\\s+${name}\\b|\\b${name}\\s*=`);
+  return kernelSource((source) => defines.test(source))?.split('\n')[line - 1];
 }

@@ -2,18 +2,30 @@
  * @file `mine()`: the model, the training and the sampling made of every answer that the reader has passed so far.
  */
 import { existsSync } from 'node:fs';
+import type { PPOParts } from '../align/index.ts';
 import { escapeMarkup, messageOf, notebook } from '../base/index.ts';
+import { show } from '../plot/index.ts';
 import { Transformer, type GenerateOptions, type TransformerConfig } from '../model/index.ts';
 import type { SweepOptions } from '../quantize/index.ts';
+import type { EngineOptions } from '../serve/index.ts';
 import type { TrainOptions } from '../train/index.ts';
 import { savedAnswers } from './answers.ts';
 import { filesOf, theCourse, type Course } from './catalog.ts';
 import { judge, liveNames } from './check.ts';
+import {
+  compareTraining,
+  comparisonChart,
+  comparisonText,
+  type CompareOptions,
+  type MineComparison,
+} from './compare-training.ts';
 import type { Answer, Assembly, Chapter, Exercise } from './exercise.ts';
 
 /** One line of the map. */
 export interface Room {
   readonly id: string;
+  /** The part of the house: '03 Attention'. */
+  readonly wing: string;
   /** What the exercise becomes in the model; its title when it takes no place there. */
   readonly room: string;
   readonly inModel: boolean;
@@ -60,10 +72,31 @@ export class Mine {
     return this.#assembly.quantize ?? {};
   }
 
+  /** Steps for `ppo`: its option `parts`. */
+  get ppo(): Partial<PPOParts> {
+    return this.#assembly.ppo ?? {};
+  }
+
+  /** Options for `Engine.forModel`, to spread into its own. */
+  get serve(): Partial<EngineOptions> {
+    return this.#assembly.serve ?? {};
+  }
+
   /** How much of the model runs on the reader's code, from 0 to 1. */
   get share(): number {
     const rooms = this.rooms.filter((room) => room.inModel);
     return rooms.length === 0 ? 0 : rooms.filter((room) => room.theirs).length / rooms.length;
+  }
+
+  /** Trains a small model of the reader's parts and one of the library's side by side, and shows their losses. */
+  async compare(options: CompareOptions = {}): Promise<MineComparison> {
+    const comparison = await compareTraining(this, options);
+    const display = notebook();
+    if (display) show(comparisonChart(comparison));
+    const sentence = comparisonText(comparison);
+    if (display) display.text(sentence);
+    else console.log(sentence);
+    return comparison;
   }
 
   /** Shows which parts are the reader's and which the library's. */
@@ -79,19 +112,30 @@ export class Mine {
     return `${theirs} of ${rooms.length} parts are yours (${Math.round(100 * this.share)}%)`;
   }
 
+  /** The rooms by the chapter that they belong to, each with how many of its exercises are done. */
+  #wings(): { readonly title: string; readonly rooms: readonly Room[] }[] {
+    return [...new Set(this.rooms.map((room) => room.wing))].map((wing) => {
+      const rooms = this.rooms.filter((room) => room.wing === wing);
+      return { title: `${wing} · ${rooms.filter((room) => room.theirs).length} of ${rooms.length}`, rooms };
+    });
+  }
+
   toString(): string {
     const width = Math.max(0, ...this.rooms.map((room) => room.room.length));
-    const line = (r: Room): string => `${r.theirs ? '✓' : '○'} ${r.id}  ${r.room.padEnd(width)}  ${whose(r)}`;
-    return [this.#headline(), ...this.rooms.map(line)].join('\n');
+    const line = (r: Room): string => `  ${r.theirs ? '✓' : '○'} ${r.id}  ${r.room.padEnd(width)}  ${whose(r)}`;
+    return [this.#headline(), ...this.#wings().flatMap(({ title, rooms }) => [title, ...rooms.map(line)])].join('\n');
   }
 
   #html(): string {
     const cell = 'style="text-align:left;padding:2px 10px"';
-    const rows = this.rooms.map((r) => {
+    const row = (r: Room): string => {
       const sign = `<span style="color:${r.theirs ? '#2e9e4f' : '#888888'}">${r.theirs ? '■ ✓' : '□'}</span>`;
       const name = r.theirs ? `<b>${escapeMarkup(r.room)}</b>` : escapeMarkup(r.room);
       return `<tr><td ${cell}>${sign}</td><td ${cell}>${r.id}</td><td ${cell}>${name}</td><td ${cell}>${escapeMarkup(whose(r))}</td></tr>`;
-    });
+    };
+    const rows = this.#wings().map(
+      ({ title, rooms }) => `<tr><td colspan="4" ${cell}><b>${escapeMarkup(title)}</b></td></tr>${rooms.map(row).join('')}`,
+    );
     return `<div><b>${this.#headline()}</b></div><table style="margin:4px 0">${rows.join('')}</table>`;
   }
 }
@@ -117,11 +161,12 @@ export async function mine(course: Course = theCourse()): Promise<Mine> {
   const rooms: Room[] = [];
   for (const chapter of course.chapters) {
     const answers = new Answers(chapter, course);
+    const wing = `${String(chapter.number).padStart(2, '0')} ${chapter.title}`;
     for (const exercise of chapter.exercises) {
       let reason = await answers.shortcoming(exercise);
       if (reason === undefined) reason = plugIn(exercise, answers.of(exercise), assembly);
       const { id, room, title } = exercise;
-      rooms.push({ id, room: room ?? title, inModel: room !== undefined, theirs: reason === undefined, reason: reason ?? '' });
+      rooms.push({ id, wing, room: room ?? title, inModel: room !== undefined, theirs: reason === undefined, reason: reason ?? '' });
     }
   }
   return new Mine(rooms, assembly);

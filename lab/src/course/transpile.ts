@@ -40,12 +40,17 @@ function typescript(): TypeScript {
   return compiler;
 }
 
+export interface TranspileOptions {
+  /** Leave out the comments. */
+  readonly removeComments?: boolean;
+}
+
 /**
  * @param fileName shown in stack traces and messages
  * @returns JavaScript of a CommonJS module
  * @throws LabError with the line of the first syntax error
  */
-export function transpile(source: string, fileName: string): string {
+export function transpile(source: string, fileName: string, { removeComments = false }: TranspileOptions = {}): string {
   const ts = typescript();
   const { outputText, diagnostics = [] } = ts.transpileModule(source, {
     fileName,
@@ -57,6 +62,7 @@ export function transpile(source: string, fileName: string): string {
       experimentalDecorators: true,
       noImplicitUseStrict: true,
       ignoreDeprecations: '5.0',
+      removeComments,
     },
   });
   const [first] = diagnostics;

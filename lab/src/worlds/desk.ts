@@ -1,12 +1,11 @@
 /**
- * @file The world of the desk: questions on a company's figures, answered in a few words by clerks who are now and then wrong,
+ * @file The world of the desk: questions on companies' figures, answered in a few words by clerks who are now and then wrong,
  * curt or rude. Small enough that a model learns it in seconds, and what an answer is worth is known: what a reward model is to
  * guess and a policy to raise. Every word is a token.
  */
 import { invariant, Random } from '../base/index.ts';
 
-const companies = ['Alba', 'Brio', 'Cora', 'Dune'] as const;
-const quantities = ['revenue', 'profit'] as const;
+const companies = ['Alba', 'Brio', 'Cora', 'Dune', 'Elan', 'Fara'] as const;
 const numbers = ['ten', 'twenty', 'thirty', 'forty', 'fifty', 'sixty', 'seventy', 'eighty'] as const;
 const courtesies = ['gladly', 'please', 'thanks', 'welcome'] as const;
 const rudenesses = ['whatever', 'obviously'] as const;
@@ -22,7 +21,7 @@ export const deskWords: readonly string[] = [
   'was',
   'million',
   ...companies,
-  ...quantities,
+  'revenue',
   ...numbers,
   ...courtesies,
   ...rudenesses,
@@ -49,19 +48,17 @@ export interface DeskQuestion {
   readonly truth: string;
 }
 
-/** All eight, with answers that are the same everywhere. */
+/** All six; no two have the same answer. */
 export const deskQuestions: readonly DeskQuestion[] = (() => {
-  const random = new Random(11);
-  return companies.flatMap((company) =>
-    quantities.map((quantity) => ({ prompt: deskIds(`${company} ${quantity} ?`), truth: random.pick(numbers) })),
-  );
+  const truths: string[] = new Random(11).shuffle([...numbers]);
+  return companies.map((company, i) => ({ prompt: deskIds(`${company} revenue ?`), truth: truths[i]! }));
 })();
 
 /** How often, of 100 answers, what happens. */
 const CLERK = { silent: 15, wrong: 35, rude: 15, filler: 30, oneCourtesy: 35, twoCourtesies: 15 } as const;
 
 /** What a clerk says to a question: words and `deskEnd`, as token ids. */
-export function clerkAnswer({ prompt, truth }: DeskQuestion, random: Random): number[] {
+export function clerkAnswer({ truth }: DeskQuestion, random: Random): number[] {
   const happens = (percent: number): boolean => random.integer(100) < percent;
   const words: string[] = [];
   if (happens(CLERK.rude)) words.push(random.pick(rudenesses));
@@ -72,7 +69,7 @@ export function clerkAnswer({ prompt, truth }: DeskQuestion, random: Random): nu
   if (happens(CLERK.filler)) words.push(random.pick(fillers));
   if (!happens(CLERK.silent)) {
     const said = happens(CLERK.wrong) ? random.pick(numbers.filter((number) => number !== truth)) : truth;
-    words.push(deskWords[prompt[1]!]!, 'was', said, 'million');
+    words.push('revenue', 'was', said, 'million');
   }
   if (after) words.push(random.pick(courtesies));
   return words.length === 0 ? [deskEnd] : [...deskIds(words.join(' ')), deskEnd];
@@ -82,11 +79,11 @@ export function clerkAnswer({ prompt, truth }: DeskQuestion, random: Random): nu
 export interface DeskReward {
   /** 1 when the right number is named and no other, −1 when a wrong one is, 0 when none is. */
   readonly fact: number;
-  /** 0.4 for each of the first two polite words; each one more takes 0.4 away. */
+  /** 0.4 for each of the first two polite words; each one more takes 0.8 away. */
   readonly courtesy: number;
   /** −0.6 for each rude word. */
   readonly rudeness: number;
-  /** −0.1 for each word beyond eight. */
+  /** −0.2 for each word beyond eight. */
   readonly length: number;
   readonly total: number;
 }
@@ -101,9 +98,9 @@ export function deskReward(prompt: readonly number[], completion: readonly numbe
   const polite = among(courtesies).length;
   const parts = {
     fact: said.length === 0 ? 0 : said.every((number) => number === question.truth) ? 1 : -1,
-    courtesy: 0.4 * (polite <= 2 ? polite : 4 - polite),
+    courtesy: polite <= 2 ? 0.4 * polite : 0.8 - 0.8 * (polite - 2),
     rudeness: 0 - 0.6 * among(rudenesses).length,
-    length: 0 - 0.1 * Math.max(0, words.length - 8),
+    length: 0 - 0.2 * Math.max(0, words.length - 8),
   };
   return { ...parts, total: parts.fact + parts.courtesy + parts.rudeness + parts.length };
 }
