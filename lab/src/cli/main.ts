@@ -11,12 +11,12 @@ import { doctor } from './doctor.ts';
 import { evaluate } from './evaluate.ts';
 import { experimentCommand } from './experiment.ts';
 import { exportModel } from './export.ts';
-import { hintCommand, mineCommand, progressCommand, resetCommand, solutionCommand, watchCommand } from './learn.ts';
-import { newChapter, newExercise } from './new.ts';
 import { quality } from './quality.ts';
-import { releaseCommand, updateCommand } from './release.ts';
 import { sample } from './sample.ts';
 import { train } from './train.ts';
+import { hintCommand, mineCommand, progressCommand, resetCommand, solutionCommand, watchCommand } from './learn.ts';
+import { newChapter, newExercise } from './new.ts';
+import { releaseCommand, updateCommand } from './release.ts';
 
 const commands: readonly Command[] = [
   doctor,
@@ -28,17 +28,17 @@ const commands: readonly Command[] = [
   exportModel,
   data,
   quality,
-  check,
-  watchCommand,
+  newChapter,
+  newExercise,
+  releaseCommand,
+  updateCommand,
   progressCommand,
   mineCommand,
   hintCommand,
   solutionCommand,
   resetCommand,
-  releaseCommand,
-  updateCommand,
-  newChapter,
-  newExercise,
+  watchCommand,
+  check,
 ];
 
 function overview(): string {
