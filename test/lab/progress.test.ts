@@ -11,6 +11,7 @@ import {
   filesOf,
   hintsOf,
   LabError,
+  progress,
   progressFile,
   progressHtml,
   progressText,
@@ -31,6 +32,7 @@ import {
 } from 'lab';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { cellDigest, liveDigest } from '../../lab/dist/course/learner/code-digest.js';
+import { kernel } from './fake-kernel.ts';
 import { cell, counting, courseOf, courseWith, fixtureCourse, RIGHT } from './course-fixture.ts';
 
 const courses: Course[] = [];
@@ -190,7 +192,8 @@ describe('progress', () => {
 
   it('is shown as lines and as HTML: signs, counts, and what comes next', async () => {
     const course = fresh({ '90.2': STUB });
-    await checkSaved(all(course), course);
+    const check = (id: string, state: Verdict['state']) => ({ verdict: verdict(id, state), digest: cellDigest(RIGHT[id]!) });
+    await recordChecks([check('90.1', 'passed'), check('90.3', 'unwritten')], course);
     const found = await courseProgress(course);
     const text = progressText(found);
     expect(text).toContain('1 of 3 exercises · 15 minutes planned');
@@ -308,7 +311,7 @@ describe('the solution', () => {
     writeFileSync(file, readFileSync(filesOf(counting, fixtureCourse).solution));
     expect(await solutionFor('90.1', course)).toBeUndefined();
     expect(await solutionFor('90.1', course, { spoil: true })).toMatch(/^function double/);
-    await checkSaved(all(course), course);
+    await recordChecks([{ verdict: verdict('90.1', 'passed'), digest: 'any' }], course);
     expect(await solutionFor('90.1', course)).toMatch(/^function double/);
     expect(await solutionFor('90.2', course)).toBeUndefined();
   });
@@ -343,6 +346,43 @@ describe('watching', () => {
       expect.stringContaining('is not a notebook'),
       ['90.2 passed', '90.3 passed'],
     ]);
+  });
+
+  it('neither tells nor remembers what an interrupt has cut short', async () => {
+    const course = fresh({});
+    let looked = 0;
+    const interruption = {
+      // Not before the tests begin, but when they have ended.
+      get stopped(): boolean {
+        return looked++ > 0;
+      },
+    };
+    const told: unknown[] = [];
+    await watchExercises(selectExercises(['90.1'], course), course, {
+      interruption,
+      onChange: (verdicts) => told.push(...verdicts),
+      onTrouble: (message) => told.push(message),
+    });
+    expect(told).toEqual([]);
+    expect(existsSync(progressFile(course))).toBe(false);
+  });
+});
+
+describe('in a notebook', () => {
+  it('progress() shows a table with bars, and lines for front ends without HTML', async () => {
+    const shown = kernel.start();
+    try {
+      await progress();
+      await progress(3, '4.1');
+    } finally {
+      kernel.stop();
+    }
+    const [whole, some] = shown.map(({ data }) => data as Record<string, string>);
+    expect(whole!['text/html']).toMatch(/<table[\s\S]*00 Welcome[\s\S]*aria-label="\d+%"/);
+    expect(whole!['text/plain']).toContain('03 Attention');
+    expect(some!['text/plain']).toMatch(/3\.1 causal mask[\s\S]*4\.1 layer norm/);
+    expect(some!['text/html']).not.toContain('00 Welcome');
+    await expect(progress(99)).rejects.toThrow("There is no chapter or exercise '99'");
   });
 });
 

@@ -291,6 +291,23 @@ describe('an update', () => {
     expect(contents(root)).toEqual({ 'lab/src/a.ts': 'a2', 'lab/src/b.ts': 'my b', 'lab/src/d.ts': 'd' });
   });
 
+  it('does not touch a notebook in which nothing was fixed, however Jupyter has saved it', () => {
+    const root = copyOf(handOut(old));
+    const [prose, answer] = readNotebook(join(root, 'notebooks/90.ipynb')).cells;
+    const saved = {
+      nbformat_minor: 5,
+      nbformat: 4,
+      metadata: { kernelspec: { name: 'tslab' } },
+      cells: [
+        { ...prose, source: ['old'] },
+        { ...answer, source: ['my\n', 'answer'], metadata: { scrolled: true, ...answer!.metadata }, execution_count: 4 },
+      ],
+    };
+    writeFileSync(join(root, 'notebooks/90.ipynb'), JSON.stringify(saved, null, 3));
+    expect(planUpdate(root, handOut(old))).toMatchObject({ changes: [], conflicts: [] });
+    expect(planUpdate(root, handOut(fixed)).changes).toContainEqual({ path: 'notebooks/90.ipynb', kind: 'merged' });
+  });
+
   it('leaves a notebook alone that cannot be read, and goes on', async () => {
     const root = copyOf(handOut(old));
     writeFileSync(join(root, 'notebooks/90.ipynb'), '<<<<<<< HEAD');

@@ -17,17 +17,28 @@ export function savedDigests(notebook: string): ReadonlyMap<string, string> {
   return new Map(digests);
 }
 
+export interface CheckSavedOptions {
+  /** Asked when a chapter is tested: true when an interrupt may have ended the tests, so that they say nothing. */
+  readonly wasInterrupted?: () => boolean;
+}
+
 /**
  * Tests exercises as their notebooks were last saved, and records the outcomes.
  *
+ * @returns the verdicts of the chapters whose tests were not interrupted
  * @throws LabError when a notebook cannot be tested or the outcome not be recorded
  */
-export async function checkSaved(places: readonly Place[], course: Course): Promise<Verdict[]> {
+export async function checkSaved(
+  places: readonly Place[],
+  course: Course,
+  { wasInterrupted = () => false }: CheckSavedOptions = {},
+): Promise<Verdict[]> {
   const all: Verdict[] = [];
   for (const chapter of new Set(places.map((place) => place.chapter))) {
     const ids = places.filter((place) => place.chapter === chapter).map((place) => place.exercise.id);
     const digests = savedDigests(filesOf(chapter, course).notebook);
     const verdicts = await gradeChapter(chapter, ids, course);
+    if (wasInterrupted()) break;
     const checks = verdicts.flatMap((verdict): CheckedCode[] => {
       const digest = digests.get(verdict.id);
       return digest === undefined ? [] : [{ verdict, digest }];

@@ -1,5 +1,5 @@
 /** @file The learner's view: progress and its record, hints, beginning anew, checking on every save. */
-export { checkSaved } from './checked.ts';
+export { checkSaved, type CheckSavedOptions } from './checked.ts';
 export { hintsOf } from './hints.ts';
 export {
   courseProgress,

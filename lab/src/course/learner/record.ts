@@ -63,9 +63,9 @@ function isExercises(value: unknown): boolean {
   );
 }
 
-/** Whether checks are recorded: not where `LAB_PROGRESS=off`, as in tests, which check what nobody has learned. */
+/** Whether checks are recorded: not where `LAB_PROGRESS=off`, as in tests, nor by graders: nobody has learned there. */
 export function recordsProgress(): boolean {
-  return process.env['LAB_PROGRESS'] !== 'off';
+  return process.env['LAB_PROGRESS'] !== 'off' && !process.env['LAB_STRICT'];
 }
 
 /**

@@ -48,7 +48,9 @@ class Watched {
       const code = JSON.stringify(taggedCells(readNotebook(this.#notebook)));
       if (code === this.#code) return;
       this.#code = code;
-      this.#tell(await checkSaved(this.#places, this.#course));
+      // Ctrl-C in a terminal also ends the process in which the answers are tested.
+      const wasInterrupted = (): boolean => this.#options.interruption.stopped;
+      this.#tell(await checkSaved(this.#places, this.#course, { wasInterrupted }));
     } catch (error) {
       if (!(error instanceof LabError)) throw error;
       this.#code = '';

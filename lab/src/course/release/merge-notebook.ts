@@ -55,9 +55,11 @@ function nameOf(cell: Cell): string {
   return `the cell that begins with “${line.length > 60 ? `${line.slice(0, 60)}…` : line}”`;
 }
 
-function withOutputsOf(cell: Cell, from: Cell): Cell {
-  if (cell.cell_type !== 'code') return cell;
-  return { ...cell, outputs: from.outputs ?? [], execution_count: from.execution_count ?? null };
+/** The new notebook's cell with the student's source, and what Jupyter and running it have put there. */
+function withWorkOf(cell: Cell, own: Cell): Cell {
+  const kept = { ...cell, source: own.source, metadata: { ...own.metadata, ...cell.metadata } };
+  if (cell.cell_type !== 'code') return kept;
+  return { ...kept, outputs: own.outputs ?? [], execution_count: own.execution_count ?? null };
 }
 
 /**
@@ -101,7 +103,7 @@ export function mergeNotebook(
 
 function mergeCell(before: Cell | undefined, fixed: Cell, own: Cell | undefined, conflicts: string[]): Cell {
   if (!own) return fixed;
-  if (sourceOf(own) === sourceOf(fixed)) return withOutputsOf(fixed, own);
+  if (sourceOf(own) === sourceOf(fixed)) return withWorkOf(fixed, own);
   const touched = !before || sourceOf(own) !== sourceOf(before);
   const exercise = fixed.metadata?.lab?.exercise;
   if (exercise === undefined) {
@@ -112,7 +114,7 @@ function mergeCell(before: Cell | undefined, fixed: Cell, own: Cell | undefined,
   if (before && sourceOf(before) !== sourceOf(fixed)) {
     conflicts.push(`exercise ${exercise} has a new stub; your answer was kept. Does it still fit? Its check will tell.`);
   }
-  return withOutputsOf({ ...fixed, source: own.source }, own);
+  return withWorkOf(fixed, own);
 }
 
 /** Whether a cell that the new notebook does not have is the student's, and stays. */

@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { LabError, messageOf } from '../../base/index.ts';
 import { writeAtomically } from '../../files/index.ts';
 import { readNotebook, type NotebookDocument } from '../notebook-file.ts';
@@ -72,6 +73,8 @@ function mergedBytes(root: string, path: string, bytes: Uint8Array, conflicts: s
     const base = existsSync(original) ? readNotebook(original) : undefined;
     const merged = mergeNotebook(base, JSON.parse(Buffer.from(bytes).toString('utf8')) as NotebookDocument, own);
     conflicts.push(...merged.conflicts.map((sentence) => `${path}: ${sentence}`));
+    // Jupyter orders and indents in its own way: that is no difference.
+    if (isDeepStrictEqual(merged.notebook, own)) return readIfThere(join(root, path));
     return Buffer.from(`${JSON.stringify(merged.notebook, null, 1)}\n`);
   } catch (error) {
     if (!(error instanceof LabError)) throw error;
