@@ -11,6 +11,7 @@ export * from './nn/index.ts';
 export * from './attention/index.ts';
 export * from './model/index.ts';
 export * from './course/index.ts';
+export * from './course/grading/index.ts';
 export * from './tokenizer/index.ts';
 export * from './worlds/index.ts';
 export * from './data/index.ts';

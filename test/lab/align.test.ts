@@ -4,6 +4,7 @@ import {
   bestOfGroups,
   bestOfKl,
   completionBatch,
+  directLoss,
   directPreferenceOptimization,
   evaluateRewardModel,
   generateTokens,
@@ -20,6 +21,7 @@ import {
   startBackend,
   trainRewardModel,
   sampleGroups,
+  sequenceKl,
   supervisedFineTuning,
   CharacterTokenizer,
   referenceLogProbabilities,
@@ -27,6 +29,7 @@ import {
   tf,
   TokenDataset,
   Transformer,
+  type RankedGroup,
   type Sample,
 } from 'lab';
 import { expect, it } from 'vitest';
@@ -36,7 +39,7 @@ const config = { vocabSize: 11, contextLength: 24, layers: 1, width: 16, heads: 
 /** Whatever the prompt: the answer 3 4 5 and the end mark 0. */
 const lesson: Sample[] = [[7, 8], [9], [10, 7, 8]].map((prompt) => ({ prompt, completion: [3, 4, 5, 0] }));
 const prompts = lesson.map(({ prompt }) => prompt);
-const fours = ({ completion }: Sample): number => completion.filter((token) => token === 4).length;
+const fours = (samples: readonly Sample[]): number[] => samples.map(({ completion }) => completion.filter((token) => token === 4).length);
 
 onEveryBackend((backend) => {
   it('learns completions and nothing of the prompts', async () => {
@@ -67,6 +70,14 @@ onEveryBackend((backend) => {
     );
     expect(relativeError(await packedLoss(model, packed).data(), await apart.data())).toBeLessThan(1e-5);
     expect(() => packedLoss(new Transformer(config), packed)).toThrow('learned positions');
+    const losses = async (together: boolean): Promise<number[]> => {
+      const learner = new Transformer({ ...config, position: 'rotary' });
+      const options = { steps: 4, learningRate: 1e-2, packed: together, quiet: true };
+      return (await supervisedFineTuning(learner, samples, options)).losses.map(({ loss }) => loss);
+    };
+    expect(relativeError(await losses(true), await losses(false))).toBeLessThan(1e-4);
+    const refused = supervisedFineTuning(new Transformer(config), samples, { steps: 1, packed: true });
+    await expect(refused).rejects.toThrow('learned positions');
   });
 
   it('writes side by side what it writes one by one, whatever the lengths of the prompts', async () => {
@@ -113,6 +124,30 @@ onEveryBackend((backend) => {
     expect(means).toHaveLength(6);
     expect(means.at(-1)!).toBeGreaterThan(means[0]! + 1);
   });
+});
+
+it('learns by a loss and a choice of the caller’s own', async () => {
+  await startBackend({ backend: 'wasm', threads: 2 });
+  const pairs = prompts.map((prompt) => ({ prompt, chosen: [4, 4, 0], rejected: [5, 0] }));
+  const gain = async (pairLoss?: typeof directLoss): Promise<number> => {
+    const policy = policyOf(new Transformer(config));
+    const options = { steps: 20, learningRate: 5e-3, quiet: true, ...(pairLoss && { pairLoss }) };
+    await directPreferenceOptimization(policy, pairs, options);
+    const [batch, other] = (['chosen', 'rejected'] as const).map((side) => pairs.map((pair) => ({ prompt: pair.prompt, completion: pair[side] })));
+    const [chosen, rejected] = [await sequenceKl(policy, batch!), await sequenceKl(policy, other!)];
+    return chosen[0]! - rejected[0]!;
+  };
+  expect(await gain()).toBeGreaterThan(1);
+  expect(await gain(({ chosen, rejected }, options) => directLoss({ chosen: rejected, rejected: chosen }, options))).toBeLessThan(-1);
+  const seen: number[] = [];
+  const worst = (groups: readonly RankedGroup[]): Sample[] => {
+    seen.push(groups.length);
+    return groups.map(({ samples, rewards }) => samples[rewards.indexOf(Math.min(...rewards))]!);
+  };
+  const training = { steps: 6, learningRate: 1e-2, quiet: true };
+  const means = await raft(new Transformer(config), prompts, fours, { iterations: 6, k: 6, maxTokens: 4, ranking: worst, training });
+  expect(seen).toEqual([3, 3, 3, 3, 3, 3]);
+  expect(means.at(-1)!).toBeLessThan(means[0]!);
 });
 
 it('ranks answers for each prompt, or all of them together', async () => {

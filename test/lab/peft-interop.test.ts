@@ -146,10 +146,4 @@ describe('bad input', () => {
     );
     await expect(loadPEFT(gpt(), peftPath('prefix-gpt2'))).rejects.toThrow(/\[5, 96\], but this model needs \[5, 48\]/);
   });
-
-  it('methods that the PEFT library does not have', async () => {
-    for (const method of ['bitfit', 'houlsby', 'last-layers'] as const) {
-      await expect(savePEFT(adapt(gpt(), { method }), newFolder())).rejects.toThrow(`no format for '${method}'`);
-    }
-  });
 });

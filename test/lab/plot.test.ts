@@ -52,6 +52,7 @@ const figures: Record<string, Figure> = {
   stacked: barChart({ s: { a: 1 }, t: { a: 2 } }, { stacked: true }),
   histogram: histogram({ values: random.normals(500), same: [1, 1] }),
   scatter: scatter({ points: { x: [1, 2], y: [2, 1], labels: ['<1>', 'two'] } }),
+  'written labels': scatter({ points: { x: [1, 20], y: [2, 1], labels: ['<1>', 'two'] } }, { logX: true, written: true }),
   heatmap: heatmap(
     [
       [1, -2],
@@ -61,6 +62,11 @@ const figures: Record<string, Figure> = {
   ),
   attention: attentionMap([causal(8), causal(8), causal(8)], tokens, { title: 'Three heads' }),
 };
+
+it('writes the labels of points where it is told to, and only there', () => {
+  expect(renderSvg(figures['written labels']!)).toMatch(/>&lt;1&gt;<.*>two</);
+  expect(renderSvg(figures['scatter']!)).not.toContain('>two<');
+});
 
 describe('every figure', () => {
   it.each(Object.entries(figures))('%s is plain data', (_, figure) => {

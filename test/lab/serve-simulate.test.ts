@@ -342,6 +342,7 @@ describe('a timeline', () => {
     expect(strokes).toBe(sum(log.rows().map(({ spans }) => spans.length)));
     expect(figure.layout.yaxis.ticktext).toEqual(['request 0', 'request 1', 'request 2']);
     expect(figure.layout.showlegend).toBe(true);
+    expect(renderSvg(figure)).toContain('>request 2<');
     expect(renderSvg(figure)).toContain('prefillFirst &lt;b&gt;');
     const many = timelinePlot(
       Array.from({ length: 60 }, (_, i) => ({ name: `${i}`, spans: [{ kind: 'a', from: i, to: i + 1 }] })),

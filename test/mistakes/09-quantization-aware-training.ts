@@ -141,7 +141,7 @@ const by = (rows: T, largest: T, bits: number): Codes => {
 /** Keeps nothing but floats: every scale is 1. */
 const asFloats = (rows: T): Codes => ({ codes: rows, scales: tf.ones([rows.shape[0]!, rows.shape[1]!, 1]) });
 
-const mistakes: ChapterMistakes = {
+export default {
   '9.1': {
     mistakes: {
       'codes-not-values': { fakeQuantize: quantizerWith({ value: (codes) => codes }) },
@@ -496,6 +496,4 @@ const mistakes: ChapterMistakes = {
       },
     ],
   },
-};
-
-export default mistakes;
+} satisfies ChapterMistakes;

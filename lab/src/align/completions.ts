@@ -96,16 +96,21 @@ export function checkFits(samples: readonly Sample[], model: Transformer, maximu
   }
 }
 
+/** Batches that hold more than inputs and targets. */
+export interface BatchesOf<B extends Batch> extends Batches {
+  next(): B;
+}
+
 /**
  * Batches of whole items, in an order that the seed decides, every item once before any comes again.
  *
  * @param make turns the drawn items into a batch
  */
-export function shuffledBatches<T>(
+export function shuffledBatches<T, B extends Batch>(
   items: readonly T[],
-  make: (drawn: readonly T[]) => Batch,
+  make: (drawn: readonly T[]) => B,
   { batchSize, seed = 0 }: { readonly batchSize: number; readonly seed?: number },
-): Batches {
+): BatchesOf<B> {
   if (items.length === 0) throw new LabError('There is nothing to learn from: no sample was given.');
   const random = new Random(seed);
   let order: number[] = [];

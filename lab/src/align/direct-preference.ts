@@ -10,7 +10,7 @@ import { checkFits, completionBatch, shuffledBatches } from './completions.ts';
 import { countedTargets, sequenceSums } from './log-probabilities.ts';
 import { directLoss, type DirectLossOptions } from './losses/direct.ts';
 import { logProbabilities, referenceLogProbabilities, type Policy } from './policy.ts';
-import { TrainableModel } from './supervised.ts';
+import { BatchModel } from './supervised.ts';
 
 export interface PreferencePair {
   readonly prompt: readonly number[];
@@ -30,41 +30,33 @@ export function pairBatch(pairs: readonly PreferencePair[]): Batch {
   );
 }
 
-/** Its loss wants to know on the host which targets count, so it remembers the batches that were drawn and not yet used. */
-class DirectModel extends TrainableModel implements Batches {
+/** Its loss wants to know on the host which targets count. */
+class DirectModel extends BatchModel<Batch> {
   readonly #policy: Policy;
-  readonly #options: DirectLossOptions;
-  readonly #batches: Batches;
-  readonly #drawn: Batch[] = [];
+  readonly #options: DirectBatchOptions;
 
-  constructor(policy: Policy, batches: Batches, options: DirectLossOptions) {
-    super(policy.model);
+  constructor(policy: Policy, batches: Batches, options: DirectBatchOptions) {
+    super(policy.model, batches);
     this.#policy = policy;
-    this.#batches = batches;
     this.#options = options;
   }
 
-  next(): Batch {
-    const batch = this.#batches.next();
-    this.#drawn.push(batch);
-    return batch;
-  }
-
-  get state(): unknown {
-    return this.#batches.state;
-  }
-
-  set state(state: unknown) {
-    this.#batches.state = state;
-  }
-
-  override loss(): Scalar {
-    return directBatchLoss(this.#policy, this.#drawn.shift()!, this.#options);
+  override lossOf(batch: Batch): Scalar {
+    return directBatchLoss(this.#policy, batch, this.#options);
   }
 }
 
+export interface DirectBatchOptions extends DirectLossOptions {
+  /** In place of the library's `directLoss`; it is given what that would be. */
+  readonly pairLoss?: typeof directLoss;
+}
+
 /** The loss of a batch of `pairBatch`. */
-export function directBatchLoss(policy: Policy, batch: Batch, options: DirectLossOptions = {}): Scalar {
+export function directBatchLoss(
+  policy: Policy,
+  batch: Batch,
+  { pairLoss = directLoss, ...options }: DirectBatchOptions = {},
+): Scalar {
   return tf.tidy(() => {
     const targets = countedTargets(batch);
     const reference = referenceLogProbabilities(policy, batch, targets);
@@ -72,11 +64,11 @@ export function directBatchLoss(policy: Policy, batch: Batch, options: DirectLos
     const sums = sequenceSums(gains, targets);
     const ratios = options.kind === 'ipo' ? tf.div<Tensor1D>(sums, sequenceSums(tf.onesLike(gains), targets)) : sums;
     const pairs = batch.batchSize / 2;
-    return directLoss({ chosen: tf.slice(ratios, 0, pairs), rejected: tf.slice(ratios, pairs, pairs) }, options);
+    return pairLoss({ chosen: tf.slice(ratios, 0, pairs), rejected: tf.slice(ratios, pairs, pairs) }, options);
   });
 }
 
-export interface DirectOptions extends DirectLossOptions, Omit<TrainOptions, 'loss' | 'validation'> {
+export interface DirectOptions extends DirectBatchOptions, Omit<TrainOptions, 'loss' | 'validation'> {
   /** Pairs in a step (default 16). */
   readonly batchSize?: number;
   readonly seed?: number;
@@ -89,7 +81,7 @@ export interface DirectOptions extends DirectLossOptions, Omit<TrainOptions, 'lo
 export async function directPreferenceOptimization(
   policy: Policy,
   pairs: readonly PreferencePair[],
-  { kind = 'sigmoid', beta = 0.1, labelSmoothing = 0, batchSize = 16, seed = 0, ...training }: DirectOptions,
+  { kind = 'sigmoid', beta = 0.1, labelSmoothing = 0, pairLoss = directLoss, batchSize = 16, seed = 0, ...training }: DirectOptions,
 ): Promise<TrainResult> {
   pairBatch(pairs);
   const samples = pairs.flatMap(({ prompt, ...answers }) => [
@@ -98,6 +90,6 @@ export async function directPreferenceOptimization(
   ]);
   checkFits(samples, policy.model);
   const batches = shuffledBatches(pairs, pairBatch, { batchSize, seed });
-  const model = new DirectModel(policy, batches, { kind, beta, labelSmoothing });
+  const model = new DirectModel(policy, batches, { kind, beta, labelSmoothing, pairLoss });
   return train(model, model, { learningRate: 1e-4, weightDecay: 0, ...training });
 }

@@ -7,14 +7,16 @@
 import { offTape, tf, type Scalar, type Tensor1D } from '../backend/index.ts';
 import { LabError, Random } from '../base/index.ts';
 import { groupAdvantages } from './advantages.ts';
+import type { CheckpointOptions } from '../train/index.ts';
 import { completionBatch } from './completions.ts';
+import type { Learner } from './iteration-checkpoint.ts';
 import { iterate, type Iterated, type IterationReport } from './iterations.ts';
 import { countedTargets, sequenceSums } from './log-probabilities.ts';
 import { clippedObjective } from './losses/clipped.ts';
 import { klEstimate } from './losses/kl.ts';
 import { PolicyStep } from './policy-step.ts';
 import { logProbabilities, referenceLogProbabilities, type Policy } from './policy.ts';
-import { sampleGroups, type RankedGroup, type SampleReward } from './ranking.ts';
+import { sampleGroups, type AnswerReward, type RankedGroup } from './ranking.ts';
 import type { RolloutOptions } from './rollout.ts';
 
 export interface GRPOOptions extends Pick<RolloutOptions, 'maxTokens' | 'endToken' | 'seed'> {
@@ -32,6 +34,8 @@ export interface GRPOOptions extends Pick<RolloutOptions, 'maxTokens' | 'endToke
   readonly clip?: number;
   /** End the training when the KL of an answer is larger, in nats (default 50). */
   readonly klLimit?: number;
+  /** Saved every ten iterations unless told, and after the last. */
+  readonly checkpoint?: CheckpointOptions;
   readonly quiet?: boolean;
 }
 
@@ -45,17 +49,18 @@ export type GRPOResult = Iterated<GRPOReport>;
 export async function grpo(
   policy: Policy,
   prompts: readonly (readonly number[])[],
-  reward: SampleReward,
+  reward: AnswerReward,
   options: GRPOOptions,
 ): Promise<GRPOResult> {
-  const { iterations, groupSize = 8, learningRate = 1e-4, klLimit = 50, quiet = false, seed = 0, ...rest } = options;
+  const { iterations, groupSize = 8, learningRate = 1e-4, klLimit = 50, quiet = false, seed = 0, checkpoint, ...rest } = options;
   const { temperature = 1, maxTokens, endToken } = rest;
   const writing = { temperature, ...(maxTokens !== undefined && { maxTokens }), ...(endToken !== undefined && { endToken }) };
   const step = new PolicyStep(policy.model.namedParameters(), { learningRate });
   const random = new Random(seed);
+  const learner: Learner = { model: policy.model, step, random };
   policy.model.eval();
   try {
-    return await iterate({ label: 'GRPO', iterations, klLimit, quiet }, async (iteration) => {
+    return await iterate({ label: 'GRPO', iterations, klLimit, checkpoint, quiet }, learner, async (iteration) => {
       const groups = await sampleGroups(policy.model, prompts, reward, { ...writing, k: groupSize, seed: random.uint32() });
       return { iteration, ...(await learn(policy, groups, step, options, `GRPO iteration ${iteration}`)) };
     });

@@ -15,6 +15,7 @@ export * from './hindsight.ts';
 export * from './iterations.ts';
 export * from './reward-model.ts';
 export * from './policy-step.ts';
+export * from './ppo-parts.ts';
 export * from './ppo.ts';
 export * from './grpo.ts';
 export * from './measures.ts';

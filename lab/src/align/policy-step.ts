@@ -2,7 +2,7 @@
  * @file One update of a policy or its values from a loss of one's own: gradients, clipping, AdamW; nothing is changed when the
  * loss or the gradients are no finite numbers.
  */
-import { tf, valueAndGradients, type Scalar, type Variable } from '../backend/index.ts';
+import { tf, valueAndGradients, type Scalar, type Tensor, type Variable } from '../backend/index.ts';
 import { LabError } from '../base/index.ts';
 import { AdamW, globalNorm } from '../train/index.ts';
 
@@ -54,6 +54,15 @@ export class PolicyStep {
     } finally {
       tf.dispose([norm, loss, kept]);
     }
+  }
+
+  /** The optimizer's, to be saved: the caller's to dispose of. */
+  state(): Map<string, Tensor> {
+    return this.#optimizer.state();
+  }
+
+  async load(state: ReadonlyMap<string, Tensor>): Promise<void> {
+    await this.#optimizer.load(state);
   }
 
   dispose(): void {

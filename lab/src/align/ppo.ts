@@ -7,14 +7,17 @@
  */
 import { offTape, tf, type Scalar, type Tensor1D } from '../backend/index.ts';
 import { LabError, Random } from '../base/index.ts';
-import { generalizedAdvantages, tokenRewards, whiten, type GaeOptions } from './advantages.ts';
+import type { CheckpointOptions } from '../train/index.ts';
+import type { GaeOptions } from './advantages.ts';
 import { completionBatch, type Sample } from './completions.ts';
 import { iterate, type Iterated, type IterationReport } from './iterations.ts';
 import { countedTargets, readBatch, tokenLogProbabilities } from './log-probabilities.ts';
-import { clipFraction, clippedObjective, clippedValueLoss } from './losses/clipped.ts';
+import { clipFraction, clippedValueLoss } from './losses/clipped.ts';
 import { klEstimate } from './losses/kl.ts';
+import { ppoParts, type PPOParts } from './ppo-parts.ts';
 import { PolicyStep } from './policy-step.ts';
 import { logProbabilities, referenceLogProbabilities, type Policy } from './policy.ts';
+import type { AnswerReward } from './ranking.ts';
 import { ScoreModel } from './reward-model.ts';
 import { rollout, type RolloutOptions } from './rollout.ts';
 
@@ -39,6 +42,10 @@ export interface PPOOptions extends GaeOptions, Pick<RolloutOptions, 'maxTokens'
   readonly clip?: number;
   readonly valueCoefficient?: number;
   readonly entropyCoefficient?: number;
+  /** Saved every ten iterations unless told, and after the last; with the values, the draws and β. */
+  readonly checkpoint?: CheckpointOptions;
+  /** Steps of one's own in place of the library's. */
+  readonly parts?: Partial<PPOParts>;
   readonly quiet?: boolean;
 }
 
@@ -59,7 +66,7 @@ interface Experience {
   readonly sample: Sample;
   readonly before: ArrayLike<number>;
   readonly expected: ArrayLike<number>;
-  advantages: readonly number[];
+  readonly advantages: readonly number[];
   readonly returns: ArrayLike<number>;
 }
 
@@ -72,25 +79,23 @@ interface Experience {
 export async function ppo(
   policy: Policy,
   prompts: readonly (readonly number[])[],
-  reward: (samples: readonly Sample[]) => Promise<readonly number[]> | readonly number[],
+  reward: AnswerReward,
   options: PPOOptions,
   given?: ScoreModel,
 ): Promise<PPOResult> {
-  const { iterations, learningRate = 1e-4, quiet = false, klLimit = 50, targetKl } = options;
+  const { iterations, learningRate = 1e-4, quiet = false, klLimit = 50, targetKl, checkpoint } = options;
   const values = given ?? new ScoreModel(policy.model);
-  const parameters = new Map([
-    ...policy.model.namedParameters(),
-    ...[...values.namedParameters()].map(([path, variable]) => [`values.${path}`, variable] as const),
-  ]);
-  const step = new PolicyStep(parameters, { learningRate });
+  const companions = new Map([...values.namedParameters()].map(([path, variable]) => [`values.${path}`, variable] as const));
+  const step = new PolicyStep(new Map([...policy.model.namedParameters(), ...companions]), { learningRate });
   const random = new Random(options.seed ?? 0);
-  let { beta = 0.05 } = options;
+  const parts = { ...ppoParts, ...options.parts };
+  const learner = { model: policy.model, companions, step, random, beta: options.beta ?? 0.05 };
   policy.model.eval();
   try {
-    return await iterate({ label: 'PPO', iterations, klLimit, quiet }, async (iteration) => {
-      const turn = new Iteration(policy, values, step, { ...options, beta }, iteration, random);
+    return await iterate({ label: 'PPO', iterations, klLimit, checkpoint, quiet }, learner, async (iteration) => {
+      const turn = new Iteration(policy, values, step, { ...options, beta: learner.beta, parts }, iteration, random);
       const report = await turn.run(prompts, reward);
-      if (targetKl !== undefined) beta = adaptedBeta(beta, report.kl, targetKl);
+      if (targetKl !== undefined) learner.beta = parts.adaptBeta(learner.beta, report.kl, targetKl);
       return report;
     });
   } finally {
@@ -99,16 +104,17 @@ export async function ppo(
   }
 }
 
-/** β (1 + 0.1 e), where e = KL/target − 1, at most ±0.2 of it. Ziegler et al. 2019, section 2.2. */
-export function adaptedBeta(beta: number, kl: number, target: number): number {
-  return beta * (1 + 0.1 * Math.min(0.2, Math.max(-0.2, kl / target - 1)));
+/** With what is decided anew in each iteration. */
+interface IterationSettings extends PPOOptions {
+  readonly beta: number;
+  readonly parts: PPOParts;
 }
 
 class Iteration {
   readonly #policy: Policy;
   readonly #values: ScoreModel;
   readonly #step: PolicyStep;
-  readonly #options: PPOOptions & { readonly beta: number };
+  readonly #options: IterationSettings;
   readonly #iteration: number;
   readonly #random: Random;
   readonly #temperature: { readonly temperature: number };
@@ -117,7 +123,7 @@ class Iteration {
     policy: Policy,
     values: ScoreModel,
     step: PolicyStep,
-    options: PPOOptions & { readonly beta: number },
+    options: IterationSettings,
     iteration: number,
     random: Random,
   ) {
@@ -130,10 +136,7 @@ class Iteration {
     this.#temperature = { temperature: options.temperature ?? 1 };
   }
 
-  async run(
-    prompts: readonly (readonly number[])[],
-    reward: (samples: readonly Sample[]) => Promise<readonly number[]> | readonly number[],
-  ): Promise<PPOReport> {
+  async run(prompts: readonly (readonly number[])[], reward: AnswerReward): Promise<PPOReport> {
     const { maxTokens, endToken, beta } = this.#options;
     const times = [performance.now()];
     const samples = await rollout(this.#policy.model, prompts, {
@@ -186,12 +189,12 @@ class Iteration {
       const [p, q, v] = [own(before as Float32Array), own(reference as Float32Array), own(expected as Float32Array)];
       start += sample.completion.length;
       kl += p.reduce((sum, logP, t) => sum + logP - q[t]!, 0) / samples.length;
-      const { advantages, returns } = generalizedAdvantages(tokenRewards(p, q, scores[i]!, this.#options.beta), v, this.#options);
+      const { parts, beta } = this.#options;
+      const { advantages, returns } = parts.advantages(parts.tokenRewards(p, q, scores[i]!, beta), v, this.#options);
       return { sample, before: p, expected: v, advantages: [...advantages], returns };
     });
-    const white = whiten(experiences.flatMap(({ advantages }) => advantages));
-    for (const experience of experiences) experience.advantages = white.splice(0, experience.advantages.length);
-    return { experiences, kl };
+    const white = this.#options.parts.whiten(experiences.map(({ advantages }) => advantages));
+    return { experiences: experiences.map((experience, i) => ({ ...experience, advantages: white[i]! })), kl };
   }
 
   async #learn(experiences: readonly Experience[]): Promise<Pick<PPOReport, 'loss' | 'clipFraction'>> {
@@ -209,7 +212,7 @@ class Iteration {
   }
 
   async #update(part: readonly Experience[]): Promise<{ loss: number; clipFraction: number; kl: number }> {
-    const { clip = 0.2, valueCoefficient = 0.1, entropyCoefficient = 0 } = this.#options;
+    const { clip = 0.2, valueCoefficient = 0.1, entropyCoefficient = 0, parts } = this.#options;
     const batch = completionBatch(part.map(({ sample }) => sample));
     const targets = countedTargets(batch);
     const row = (of: (experience: Experience) => ArrayLike<number>): Tensor1D =>
@@ -227,7 +230,7 @@ class Iteration {
       );
       const values = this.#values.at(batch, targets.positions);
       const ofValues = clippedValueLoss(values, row((one) => one.expected), row((one) => one.returns), { clip });
-      const ofPolicy = tf.mean<Scalar>(clippedObjective(now, before, advantages, { clip }));
+      const ofPolicy = tf.mean<Scalar>(parts.objective(now, before, advantages, { clip }));
       const sum = tf.add<Scalar>(ofPolicy, tf.mul(ofValues, valueCoefficient));
       return found.entropy ? tf.sub<Scalar>(sum, tf.mul(tf.mean(found.entropy), entropyCoefficient)) : sum;
     }, `PPO iteration ${this.#iteration}`);

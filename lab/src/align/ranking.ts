@@ -8,8 +8,8 @@ import type { Sample } from './completions.ts';
 import { rollout, type RolloutOptions } from './rollout.ts';
 import { supervisedFineTuning, type SupervisedOptions } from './supervised.ts';
 
-/** How good an answer is: token ids in, a number out. */
-export type SampleReward = (sample: Sample) => number;
+/** How good answers are: a number for each, from a formula, a reward model or people. */
+export type AnswerReward = (samples: readonly Sample[]) => Promise<readonly number[]> | readonly number[];
 
 /** K answers to each prompt, and what each is worth. */
 export interface RankedGroup {
@@ -20,14 +20,16 @@ export interface RankedGroup {
 export async function sampleGroups(
   model: Transformer,
   prompts: readonly (readonly number[])[],
-  reward: SampleReward,
+  reward: AnswerReward,
   { k, ...options }: RolloutOptions & { readonly k: number },
 ): Promise<RankedGroup[]> {
   invariant(Number.isInteger(k) && k >= 1, `sampleGroups: k must be 1, 2, …, got ${k}`);
   const samples = await rollout(model, prompts.flatMap((prompt) => Array.from({ length: k }, () => prompt)), options);
+  const rewards = await reward(samples);
+  invariant(rewards.length === samples.length, `sampleGroups: ${samples.length} answers, ${rewards.length} rewards`);
   return prompts.map((_, i) => {
-    const group = samples.slice(i * k, (i + 1) * k);
-    return { samples: group, rewards: group.map(reward) };
+    const [start, end] = [i * k, (i + 1) * k];
+    return { samples: samples.slice(start, end), rewards: rewards.slice(start, end) };
   });
 }
 
@@ -59,8 +61,8 @@ export interface RaftOptions extends Omit<RolloutOptions, 'batchSize'> {
   readonly iterations?: number;
   /** Answers to each prompt (default 8). */
   readonly k?: number;
-  /** 'local': the best answer to each prompt; 'global': the best over all prompts. */
-  readonly ranking?: 'local' | 'global';
+  /** 'local': the best answer to each prompt; 'global': the best over all prompts; or a choice of one's own (default 'local'). */
+  readonly ranking?: 'local' | 'global' | ((groups: readonly RankedGroup[]) => readonly Sample[]);
   /** How each round learns. */
   readonly training: SupervisedOptions;
 }
@@ -74,15 +76,16 @@ export interface RaftOptions extends Omit<RolloutOptions, 'batchSize'> {
 export async function raft(
   model: Transformer,
   prompts: readonly (readonly number[])[],
-  reward: SampleReward,
+  reward: AnswerReward,
   { iterations = 20, k = 8, ranking = 'local', training, seed = 0, temperature = 0.85, ...options }: RaftOptions,
 ): Promise<number[]> {
+  const choose = typeof ranking === 'function' ? ranking : { local: bestOfGroups, global: bestOfAll }[ranking];
   const means: number[] = [];
   for (let round = 0; round < iterations; round++) {
     const groups = await sampleGroups(model, prompts, reward, { ...options, k, temperature, seed: seed + round });
     const rewards = groups.flatMap((group) => group.rewards);
     means.push(rewards.reduce((sum, value) => sum + value, 0) / rewards.length);
-    const kept = ranking === 'local' ? bestOfGroups(groups) : bestOfAll(groups);
+    const kept = choose(groups);
     const { interrupted } = await supervisedFineTuning(model, kept, { ...training, seed: seed + round });
     if (interrupted) break;
   }

@@ -6,17 +6,17 @@
  */
 import { tf, type Scalar, type Tensor1D, type Tensor3D, type Variable } from '../backend/index.ts';
 import { LabError } from '../base/index.ts';
-import type { Batch, Batches } from '../data/index.ts';
+import type { Batch } from '../data/index.ts';
 import { calibration, type Calibration } from '../evaluate/index.ts';
 import type { Transformer } from '../model/index.ts';
 import { Linear } from '../nn/index.ts';
 import { copyOf } from '../quantize/index.ts';
 import { train, type TrainOptions, type TrainResult } from '../train/index.ts';
-import { checkFits, completionBatch, shuffledBatches, type CompletionBatch, type Sample } from './completions.ts';
+import { checkFits, completionBatch, shuffledBatches, type BatchesOf, type CompletionBatch, type Sample } from './completions.ts';
 import { readBatch } from './log-probabilities.ts';
 import { pairwiseLoss } from './losses/preference.ts';
 import { pairBatch, type PreferencePair } from './direct-preference.ts';
-import { TrainableModel } from './supervised.ts';
+import { BatchModel, TrainableModel } from './supervised.ts';
 
 export class ScoreModel extends TrainableModel {
   readonly head: Linear;
@@ -85,6 +85,8 @@ export interface RewardModelOptions extends Omit<TrainOptions, 'loss' | 'validat
   /** What (r_chosen + r_rejected)² counts for (default 0.01). */
   readonly centering?: number;
   readonly seed?: number;
+  /** In place of `pairwiseLoss`. */
+  readonly pairLoss?: typeof pairwiseLoss;
 }
 
 export interface ScoredPair extends PreferencePair {
@@ -92,45 +94,33 @@ export interface ScoredPair extends PreferencePair {
   readonly margin?: number;
 }
 
-class PairwiseModel extends TrainableModel implements Batches {
+interface PairsBatch extends Batch {
+  readonly pairs: readonly ScoredPair[];
+}
+
+class PairwiseModel extends BatchModel<PairsBatch> {
   readonly #scores: ScoreModel;
-  readonly #centering: number;
-  readonly #drawn: (readonly ScoredPair[])[] = [];
-  readonly #batches: Batches;
+  readonly #lossOf: (chosen: Tensor1D, rejected: Tensor1D, margins: Tensor1D) => Scalar;
 
-  constructor(scores: ScoreModel, pairs: readonly ScoredPair[], sizes: { batchSize: number; seed: number }, centering: number) {
-    super(scores.model);
+  constructor(
+    scores: ScoreModel,
+    batches: BatchesOf<PairsBatch>,
+    lossOf: (chosen: Tensor1D, rejected: Tensor1D, margins: Tensor1D) => Scalar,
+  ) {
+    super(scores.model, batches);
     this.#scores = scores;
-    this.#centering = centering;
-    const make = (drawn: readonly ScoredPair[]): Batch => {
-      this.#drawn.push(drawn);
-      return pairBatch(drawn);
-    };
-    this.#batches = shuffledBatches(pairs, make, sizes);
-  }
-
-  next(): Batch {
-    return this.#batches.next();
-  }
-
-  get state(): unknown {
-    return this.#batches.state;
-  }
-
-  set state(state: unknown) {
-    this.#batches.state = state;
+    this.#lossOf = lossOf;
   }
 
   override namedParameters(): ReadonlyMap<string, Variable> {
     return this.#scores.namedParameters();
   }
 
-  override loss(): Scalar {
-    const pairs = this.#drawn.shift()!;
+  override lossOf({ pairs }: PairsBatch): Scalar {
     const scores = this.#scores.scores(samplesOf(pairs));
     const margins = tf.tensor1d(pairs.map(({ margin = 0 }) => margin));
-    const [n, centering] = [pairs.length, this.#centering];
-    return pairwiseLoss(tf.slice(scores, 0, n), tf.slice(scores, n, n), { margins, centering });
+    const n = pairs.length;
+    return this.#lossOf(tf.slice(scores, 0, n), tf.slice(scores, n, n), margins);
   }
 }
 
@@ -144,11 +134,14 @@ function samplesOf(pairs: readonly PreferencePair[]): Sample[] {
 export async function trainRewardModel(
   model: ScoreModel,
   pairs: readonly ScoredPair[],
-  { batchSize = 16, centering = 0.01, seed = 0, ...training }: RewardModelOptions,
+  { batchSize = 16, centering = 0.01, seed = 0, pairLoss = pairwiseLoss, ...training }: RewardModelOptions,
 ): Promise<TrainResult> {
   pairBatch(pairs);
   checkFits(samplesOf(pairs).map(({ prompt, completion }) => ({ prompt, completion: [...completion, 0] })), model.model);
-  const learner = new PairwiseModel(model, pairs, { batchSize, seed }, centering);
+  const batches = shuffledBatches(pairs, (drawn) => ({ ...pairBatch(drawn), pairs: drawn }), { batchSize, seed });
+  const learner = new PairwiseModel(model, batches, (chosen, rejected, margins) =>
+    pairLoss(chosen, rejected, { margins, centering }),
+  );
   return train(learner, learner, { weightDecay: 0, ...training });
 }
 

@@ -11,7 +11,7 @@ import type { Transformer } from '../model/index.ts';
 import type { PackedDocuments } from '../ops/index.ts';
 import { train, type Trainable, type TrainOptions, type TrainResult } from '../train/index.ts';
 import { countedTargets, tokenLogProbabilities } from './log-probabilities.ts';
-import { checkFits, completionBatch, IGNORED, shuffledBatches, type Sample } from './completions.ts';
+import { checkFits, completionBatch, IGNORED, shuffledBatches, type BatchesOf, type Sample } from './completions.ts';
 
 /** A model for `train` whose parameters and modes are another's; what it is judged by is its own. */
 export abstract class TrainableModel implements Trainable {
@@ -52,6 +52,42 @@ export abstract class TrainableModel implements Trainable {
   }
 }
 
+/**
+ * A model whose loss wants more of a batch than tokens and targets. It is the source of its batches, too, and remembers those
+ * that were drawn and not yet learned.
+ */
+export abstract class BatchModel<B extends Batch> extends TrainableModel implements BatchesOf<B> {
+  readonly #batches: BatchesOf<B>;
+  readonly #drawn: B[] = [];
+
+  constructor(model: Transformer, batches: BatchesOf<B>) {
+    super(model);
+    this.#batches = batches;
+  }
+
+  abstract lossOf(batch: B): Scalar;
+
+  /** The loss of the batch that was drawn; of others, as in validation, the cross-entropy of the targets that count. */
+  override loss(tokens: Tensor2D, targets: Tensor2D): Scalar {
+    const batch = this.#drawn.shift();
+    return batch ? this.lossOf(batch) : this.model.loss(tokens, targets, { ignoreIndex: IGNORED });
+  }
+
+  next(): B {
+    const batch = this.#batches.next();
+    this.#drawn.push(batch);
+    return batch;
+  }
+
+  get state(): unknown {
+    return this.#batches.state;
+  }
+
+  set state(state: unknown) {
+    this.#batches.state = state;
+  }
+}
+
 /** Cross-entropy of the targets that count. */
 class SupervisedModel extends TrainableModel {
   override loss(tokens: Tensor2D, targets: Tensor2D): Scalar {
@@ -59,23 +95,41 @@ class SupervisedModel extends TrainableModel {
   }
 }
 
+class PackedModel extends BatchModel<PackedSamples> {
+  override lossOf(batch: PackedSamples): Scalar {
+    return packedLoss(this.model, batch);
+  }
+}
+
 export interface SupervisedOptions extends Omit<TrainOptions, 'loss'> {
   /** Examples in a step (default 16). */
   readonly batchSize?: number;
+  /** The examples of a step share rows as long as the context: the same loss with less padding (default false). */
+  readonly packed?: boolean;
   readonly seed?: number;
+  /** Inputs and targets of some examples; `completionBatch` unless told. */
+  readonly batch?: (samples: readonly Sample[]) => Batch;
 }
 
 /**
  * @param model changed in place
- * @throws LabError when a sample is empty or longer than the context, before anything is changed; and as `train`.
+ * @throws LabError when a sample is empty or longer than the context, or when samples are packed for a model with learned
+ * positions, before anything is changed; and as `train`.
  */
 export async function supervisedFineTuning(
   model: Transformer,
   samples: readonly Sample[],
-  { batchSize = 16, seed = 0, ...training }: SupervisedOptions,
+  { batchSize = 16, packed = false, seed = 0, batch = completionBatch, ...training }: SupervisedOptions,
 ): Promise<TrainResult> {
   checkFits(samples, model);
-  const batches = shuffledBatches(samples, (drawn) => completionBatch(drawn), { batchSize, seed });
+  if (packed) {
+    checkPositions(model);
+    const { contextLength } = model.config;
+    const rows = shuffledBatches(samples, (drawn) => packSamples(drawn, contextLength), { batchSize, seed });
+    const learner = new PackedModel(model, rows);
+    return train(learner, learner, { weightDecay: 0, ...training });
+  }
+  const batches = shuffledBatches(samples, (drawn) => batch(drawn), { batchSize, seed });
   return train(new SupervisedModel(model), batches, { weightDecay: 0, ...training });
 }
 
@@ -122,12 +176,15 @@ export function packSamples(samples: readonly Sample[], length: number): PackedS
  * @throws LabError for a model with learned positions, which would give the examples behind the first other positions.
  */
 export function packedLoss(model: Transformer, packed: PackedSamples): Scalar {
-  if (model.config.position === 'learned') {
-    throw new LabError("packedLoss: learned positions are counted from the row's beginning; use a model with RoPE or ALiBi.");
-  }
+  checkPositions(model);
   return tf.tidy(() => {
     const tokens = tf.tensor2d(packed.inputs, [packed.batchSize, packed.contextLength], 'int32');
     const hidden = model.finalNorm.forward(model.transform(model.embed(tokens), { documents: packed.documents }));
     return tf.neg(tf.mean(tokenLogProbabilities(model, hidden, countedTargets(packed)).logProbabilities));
   });
+}
+
+function checkPositions(model: Transformer): void {
+  if (model.config.position !== 'learned') return;
+  throw new LabError("packedLoss: learned positions are counted from the row's beginning; use a model with RoPE or ALiBi.");
 }

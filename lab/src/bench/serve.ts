@@ -1,6 +1,6 @@
 /**
  * @file `bench serve`: many requests at once under each policy, for real on a small model and simulated for 70 billion
- * parameters, and how fast the schedulers themselves decide.
+ * parameters, the server under load, and how fast the schedulers themselves decide.
  */
 import { Random } from '../base/index.ts';
 import { Transformer } from '../model/index.ts';
@@ -26,6 +26,7 @@ import {
   type Scheduler,
 } from '../serve/index.ts';
 import { timesOf, type BenchRow } from './measure.ts';
+import { serverRows } from './serve-server.ts';
 import { sizeNamed, type YardstickSize } from './yardstick.ts';
 
 export interface BenchServeOptions {
@@ -175,5 +176,7 @@ function decisionRows(): BenchRow[] {
 
 export async function benchServe(backend: string, { size }: BenchServeOptions = {}): Promise<BenchRow[]> {
   const chosen = sizeNamed('bench serve', size);
-  return [...(await realRows(backend, chosen, chosen.width < 128)), ...simulatedRows(), ...decisionRows()];
+  const tiny = chosen.width < 128;
+  const served = [...(await realRows(backend, chosen, tiny)), ...(await serverRows(backend, chosen, tiny))];
+  return [...served, ...simulatedRows(), ...decisionRows()];
 }

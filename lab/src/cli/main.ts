@@ -11,34 +11,38 @@ import { doctor } from './doctor.ts';
 import { evaluate } from './evaluate.ts';
 import { experimentCommand } from './experiment.ts';
 import { exportModel } from './export.ts';
-import { quality } from './quality.ts';
-import { sample } from './sample.ts';
-import { train } from './train.ts';
+import { grade } from './grade.ts';
 import { hintCommand, mineCommand, progressCommand, resetCommand, solutionCommand, watchCommand } from './learn.ts';
 import { newChapter, newExercise } from './new.ts';
+import { quality } from './quality.ts';
 import { releaseCommand, updateCommand } from './release.ts';
+import { sample } from './sample.ts';
+import { serve } from './serve.ts';
+import { train } from './train.ts';
 
 const commands: readonly Command[] = [
   doctor,
   bench,
   train,
   sample,
+  serve,
   evaluate,
   experimentCommand,
   exportModel,
   data,
   quality,
-  newChapter,
-  newExercise,
-  releaseCommand,
-  updateCommand,
+  check,
+  watchCommand,
   progressCommand,
   mineCommand,
   hintCommand,
   solutionCommand,
   resetCommand,
-  watchCommand,
-  check,
+  grade,
+  releaseCommand,
+  updateCommand,
+  newChapter,
+  newExercise,
 ];
 
 function overview(): string {

@@ -1,8 +1,10 @@
 /**
  * @file What an exercise and a chapter are: the entry that every part of the course reads (checks, map, tests).
  */
+import type { DirectOptions, PPOParts } from '../align/index.ts';
 import type { GenerateOptions, Transformer, TransformerConfig } from '../model/index.ts';
 import type { SweepOptions } from '../quantize/index.ts';
+import type { EngineOptions } from '../serve/index.ts';
 import type { TrainOptions } from '../train/index.ts';
 
 /** The functions that answer an exercise, by name. */
@@ -15,8 +17,14 @@ export interface Assembly {
   transformer: Partial<TransformerConfig>;
   train: Partial<TrainOptions>;
   generate: Partial<GenerateOptions>;
+  /** For `directPreferenceOptimization`. */
+  direct?: Pick<DirectOptions, 'pairLoss'>;
   /** For GPTQ and `quantizeModel`. */
   quantize?: Partial<SweepOptions>;
+  /** For `ppo`, as its `parts`. */
+  ppo?: Partial<PPOParts>;
+  /** For `Engine.forModel`. */
+  serve?: Partial<EngineOptions>;
   /** Done to every model once it is made: answers that replace one kind of module, if the model has it. */
   finish?: readonly ((model: Transformer) => void)[];
 }

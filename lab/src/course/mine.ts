@@ -2,10 +2,12 @@
  * @file `mine()`: the model, the training and the sampling made of every answer that the reader has passed so far.
  */
 import { existsSync } from 'node:fs';
+import type { PPOParts } from '../align/index.ts';
 import { escapeMarkup, messageOf, notebook } from '../base/index.ts';
 import { show } from '../plot/index.ts';
 import { Transformer, type GenerateOptions, type TransformerConfig } from '../model/index.ts';
 import type { SweepOptions } from '../quantize/index.ts';
+import type { EngineOptions } from '../serve/index.ts';
 import type { TrainOptions } from '../train/index.ts';
 import { savedAnswers } from './answers.ts';
 import { filesOf, theCourse, type Course } from './catalog.ts';
@@ -60,9 +62,24 @@ export class Mine {
     return this.#assembly.generate;
   }
 
+  /** Options for `directPreferenceOptimization`, to spread into its own. */
+  get direct(): NonNullable<Assembly['direct']> {
+    return this.#assembly.direct ?? {};
+  }
+
   /** Options for `gptq` and `quantizeModel`, to spread into their own. */
   get quantize(): Partial<SweepOptions> {
     return this.#assembly.quantize ?? {};
+  }
+
+  /** Steps for `ppo`: its option `parts`. */
+  get ppo(): Partial<PPOParts> {
+    return this.#assembly.ppo ?? {};
+  }
+
+  /** Options for `Engine.forModel`, to spread into its own. */
+  get serve(): Partial<EngineOptions> {
+    return this.#assembly.serve ?? {};
   }
 
   /** How much of the model runs on the reader's code, from 0 to 1. */

@@ -29,7 +29,11 @@ export interface RunOptions {
   readonly testLimit?: number;
   /** All tests of the exercise together; 20,000 unless told. */
   readonly exerciseLimit?: number;
+  /** Runs code for at most so many milliseconds; `watched` unless told. What it throws when they are over is a Stopped. */
+  readonly watch?: Watch;
 }
+
+export type Watch = (body: () => Promise<void>, milliseconds: number) => Promise<void>;
 
 /**
  * Runs the tests of the exercise.
@@ -55,8 +59,25 @@ export async function runExercise(file: string, id: string, answers: Answer, opt
 /** One exercise at a time: what watches and guards the tests does so for the whole process. */
 let running: Promise<unknown> = Promise.resolve();
 
+/** Whether the file has tests for the exercise. */
+export async function hasExercise(file: string, id: string): Promise<boolean> {
+  return suitesOf(await collectAll(file, {}), id).length > 0;
+}
+
+function suitesOf(root: Suite, id: string): Suite[] {
+  return root.items.filter((item): item is Suite => 'items' in item && (item.name === id || item.name.startsWith(`${id} `)));
+}
+
 /** The one suite of the exercise. */
 async function collect(file: string, id: string, answers: Answer): Promise<Suite> {
+  const root = await collectAll(file, answers);
+  const found = suitesOf(root, id);
+  if (found.length !== 1) throw new LabError(`${basename(file)} has ${found.length} times describe('${id} …'); it needs one.`);
+  return { ...found[0]!, hooks: joinHooks(root, found[0]!) };
+}
+
+/** All that the file declares. */
+async function collectAll(file: string, answers: Answer): Promise<Suite> {
   const { root, api } = newCollector();
   const vitest = (await import('vitest')) as unknown as Record<string, unknown>;
   const given = new Map<string, unknown>([
@@ -72,11 +93,7 @@ async function collect(file: string, id: string, answers: Answer): Promise<Suite
     return load(name);
   };
   loadTypeScript(file)({}, require, { exports: {} }, file, dirname(file));
-  const found = root.items.filter(
-    (item): item is Suite => 'items' in item && (item.name === id || item.name.startsWith(`${id} `)),
-  );
-  if (found.length !== 1) throw new LabError(`${basename(file)} has ${found.length} times describe('${id} …'); it needs one.`);
-  return { ...found[0]!, hooks: joinHooks(root, found[0]!) };
+  return root;
 }
 
 function joinHooks(outer: Suite, inner: Suite): Suite['hooks'] {
@@ -111,12 +128,14 @@ class Run {
   readonly rows: Row[] = [];
   readonly #lines: KnownLines = new Map();
   readonly #testLimit: number;
+  readonly #watch: Watch;
   readonly #end: number;
   /** A test had to be stopped: what comes after would only be stopped too. */
   #stopped = false;
 
-  constructor({ testLimit = 3000, exerciseLimit = 20_000 }: RunOptions) {
+  constructor({ testLimit = 3000, exerciseLimit = 20_000, watch = watched }: RunOptions) {
     this.#testLimit = testLimit;
+    this.#watch = watch;
     this.#end = performance.now() + exerciseLimit;
   }
 
@@ -159,7 +178,7 @@ class Run {
     const { expect } = await import('vitest');
     const allowed = Math.min(limit, Math.max(100, this.#end - performance.now()));
     try {
-      await watched(async () => {
+      await this.#watch(async () => {
         for (const body of bodies) await body({ expect });
       }, Math.round(allowed));
       return undefined;

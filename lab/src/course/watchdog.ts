@@ -24,13 +24,15 @@ export interface Watch {
 /** The code did not end by itself. */
 export class Stopped extends Error {
   override readonly name: string = 'Stopped';
-  readonly reason: 'time' | 'memory';
+  readonly reason: 'time' | 'memory' | 'exit';
 
-  constructor(reason: 'time' | 'memory', milliseconds: number) {
+  constructor(reason: 'time' | 'memory' | 'exit', milliseconds: number) {
     super(
       reason === 'time'
         ? `stopped after ${Math.round(milliseconds / 100) / 10} s: is there a loop that never ends?`
-        : 'stopped: it kept taking more memory. Is there a loop that never ends?',
+        : reason === 'memory'
+          ? 'stopped: it kept taking more memory. Is there a loop that never ends?'
+          : 'its process ended.',
     );
     this.reason = reason;
   }

@@ -3,13 +3,15 @@
  */
 import { join } from 'node:path';
 import { LabError } from '../base/index.ts';
+import { isOwnType, OWN_TYPES, type OwnType } from './peft-own-config.ts';
 import { Fields, isObject, readJSON, type JSONObject } from './json.ts';
 
 export const CONFIG_FILE = 'adapter_config.json';
 export const WEIGHTS_FILE = 'adapter_model.safetensors';
 
 export const PEFT_TYPES = ['LORA', 'IA3', 'PROMPT_TUNING', 'PREFIX_TUNING'] as const;
-export type PEFTType = (typeof PEFT_TYPES)[number];
+/** The library's own, and ours for what it lacks. */
+export type PEFTType = (typeof PEFT_TYPES)[number] | OwnType;
 
 /** Features that change what is computed: each must be off. */
 const UNKNOWN = [
@@ -38,7 +40,8 @@ export async function readPEFTConfig(directory: string): Promise<{ readonly type
   const path = join(directory, CONFIG_FILE);
   const json = await readJSON(path);
   const fields = new Fields(json, path);
-  const type = fields.oneOf<PEFTType>('peft_type', PEFT_TYPES, '' as PEFTType);
+  const type = fields.oneOf<PEFTType>('peft_type', [...PEFT_TYPES, ...OWN_TYPES], '' as PEFTType);
+  if (isOwnType(type)) return { type, fields };
   fields.oneOf('bias', ['none'], 'none');
   for (const name of UNKNOWN) {
     if (isOff(json[name])) continue;

@@ -27,7 +27,7 @@ export function ia3Plan(source: PEFTSource): Planned {
   });
   const targets = jobs.flatMap((job) => job.places.map(({ path }) => path));
   const feedForward = jobs.filter(({ scalesInput }) => scalesInput).flatMap((job) => job.places.map(({ path }) => path));
-  return { options: { method: 'ia3', targets, feedForward }, plan: () => jobs.flatMap((job) => put(source, job)) };
+  return { options: { method: 'ia3', targets, feedForward }, plans: () => [() => jobs.flatMap((job) => put(source, job))] };
 }
 
 function put(source: PEFTSource, { name, places, scalesInput }: Job): Change[] {

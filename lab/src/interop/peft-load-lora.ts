@@ -58,7 +58,7 @@ export function loraPlan(source: PEFTSource): Planned {
   };
   return {
     options,
-    plan: () => jobs.flatMap((job) => put(source, { ...job, dropout: options.dropout! }, isDoRA)),
+    plans: () => [() => jobs.flatMap((job) => put(source, { ...job, dropout: options.dropout! }, isDoRA))],
   };
 }
 

@@ -9,7 +9,7 @@ export function promptPlan(source: PEFTSource): Planned {
   const tokens = checked(source, source.model.config.width);
   return {
     options: { method: 'prompt', tokens },
-    plan: () => putVirtualTokens(source.model, new SoftPrompt(parameterFrom(source, NAME, {}))),
+    plans: () => [() => putVirtualTokens(source.model, new SoftPrompt(parameterFrom(source, NAME, {})))],
   };
 }
 
@@ -17,7 +17,7 @@ export function prefixPlan(source: PEFTSource): Planned {
   const tokens = checked(source, prefixWidth(source.model.config));
   return {
     options: { method: 'prefix', tokens },
-    plan: () => putVirtualTokens(source.model, new Prefix(parameterFrom(source, NAME, {}))),
+    plans: () => [() => putVirtualTokens(source.model, new Prefix(parameterFrom(source, NAME, {})))],
   };
 }
 

@@ -8,6 +8,7 @@ import type { Adapted } from '../peft/index.ts';
 import { Prefix, prefixWidth, SoftPrompt } from '../peft/parts.ts';
 import { commonConfig, CONFIG_FILE, WEIGHTS_FILE } from './peft-config.ts';
 import { stored, type PEFTContent, type PEFTTarget } from './peft-content.ts';
+import { ownContent } from './peft-save-own.ts';
 import { ia3Content } from './peft-save-ia3.ts';
 import { loraContent } from './peft-save-lora.ts';
 import type { PretrainedFormat } from './read-config.ts';
@@ -24,9 +25,11 @@ export interface SavePEFTOptions {
 }
 
 /**
- * Saves LoRA (also rsLoRA and DoRA), (IA)³, a soft prompt or a prefix for the PEFT library, and for `loadPEFT`.
+ * Saves LoRA (also rsLoRA and DoRA), (IA)³, a soft prompt or a prefix for the PEFT library, and for `loadPEFT`. What that
+ * library does not have (BitFit, last layers, adapters, hybrids) is saved in the same two files for `loadPEFT` alone, under a
+ * `peft_type` of our own (`LAB_BITFIT`), which the PEFT library refuses.
  *
- * @throws LabError for methods that PEFT does not have, before anything is written.
+ * @throws LabError for a prefix that PEFT could not hold, before anything is written.
  */
 export async function savePEFT(adapted: Adapted, directory: string, options: SavePEFTOptions = {}): Promise<void> {
   const { name = adapted.active, baseModel = null } = options;
@@ -49,9 +52,7 @@ function contentOf(target: PEFTTarget): Promise<PEFTContent> {
     case 'prefix':
       return virtualContent(target);
     default:
-      throw new LabError(
-        `The PEFT library has no format for '${options.method}'. Merge it and save the model, or keep a checkpoint.`,
-      );
+      return ownContent(target.adaptation, options);
   }
 }
 

@@ -23,7 +23,7 @@ export interface PEFTSource {
 /** What is to be done, once everything was checked. */
 export interface Planned {
   readonly options: AdaptationOptions;
-  readonly plan: Plan;
+  readonly plans: () => Plan[];
 }
 
 /** The tensors of a module of theirs, by the end of their names: `lora_A.weight`. */

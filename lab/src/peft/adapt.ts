@@ -47,7 +47,7 @@ const adapted = new WeakMap<Transformer, Adapted>();
  */
 export function adapt(model: Transformer, options: AdaptationOptions & { readonly name?: string }): Adapted {
   const { name = 'default', ...rest } = options;
-  return adaptBy(model, name, rest, () => partsOf(rest).map((part) => planOf(model, part)));
+  return adaptBy(model, name, rest, () => plansOf(model, rest));
 }
 
 /** The same by plans of the caller's own, which are made while no adaptation is in the model: for adaptations from files. */
@@ -97,7 +97,7 @@ export class Adapted {
    * @throws LabError for options that do not fit the model; it is unchanged then.
    */
   add(name: string, options: AdaptationOptions): void {
-    this.addPlanned(name, options, () => partsOf(options).map((part) => planOf(this.model, part)));
+    this.addPlanned(name, options, () => plansOf(this.model, options));
   }
 
   /** The same by plans of the caller's own: see `adaptBy`. */
@@ -280,6 +280,11 @@ export class Adapted {
       );
     }
   }
+}
+
+/** How a model is adapted by these options. @throws LabError for options that do not fit it; nothing is changed yet. */
+export function plansOf(model: Transformer, options: AdaptationOptions): Plan[] {
+  return partsOf(options).map((part) => planOf(model, part));
 }
 
 /** The parts of a hybrid, those that replace a layer before those that stand around one. */

@@ -6,5 +6,6 @@ export { IA3Linear } from './ia3.ts';
 export { AdaptedLinear, type LinearLayer, type Mergeable, type MergeOptions } from './wrapper.ts';
 export { HoulsbyAdapter, ParallelAdapter, type AdapterSizes } from './bottleneck.ts';
 export { Prefix, prefixWidth } from './prefix.ts';
+export { singularValues } from './singular-values.ts';
 export { SoftPrompt } from './soft-prompt.ts';
 export { VirtualKVCache, VirtualTokens } from './virtual-tokens.ts';

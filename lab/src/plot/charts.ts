@@ -59,8 +59,13 @@ export interface ScatterPoints {
   readonly labels?: readonly string[];
 }
 
+export interface ScatterOptions extends ChartOptions {
+  /** Write the labels above the points, where there are few; else only the mouse says them. */
+  readonly written?: boolean;
+}
+
 /** Clouds of points by name. */
-export function scatter(clouds: Readonly<Record<string, ScatterPoints>>, options: ChartOptions = {}): Figure {
+export function scatter(clouds: Readonly<Record<string, ScatterPoints>>, options: ScatterOptions = {}): Figure {
   const data = Object.entries(clouds).map(([name, cloud], i): ScatterTrace => {
     const { x, y } = coordinates(name, cloud.x, cloud.y);
     const labelled = cloud.labels
@@ -68,13 +73,14 @@ export function scatter(clouds: Readonly<Record<string, ScatterPoints>>, options
       : {};
     return {
       type: 'scatter',
-      mode: 'markers',
+      mode: options.written && cloud.labels ? 'markers+text' : 'markers',
       name: markup(name),
       x,
       y,
       marker: { color: color(i), size: 7 },
       opacity: 0.8,
       ...labelled,
+      ...(options.written && cloud.labels ? { textposition: 'top center' as const, cliponaxis: false } : {}),
     };
   });
   return { data, layout: layout(options, {}, data) };

@@ -21,12 +21,16 @@ interface TraceOnAxes {
 
 export interface ScatterTrace extends TraceOnAxes {
   readonly type: 'scatter';
-  readonly mode: 'lines' | 'markers' | 'lines+markers';
+  readonly mode: 'lines' | 'markers' | 'lines+markers' | 'markers+text';
   readonly x: readonly Coordinate[];
   /** null leaves a gap. */
   readonly y: readonly (Coordinate | null)[];
   /** What to say of each point when the mouse is on it. */
   readonly text?: readonly string[];
+  /** Where it stands, with 'markers+text'. */
+  readonly textposition?: 'top center';
+  /** false: it may reach over the edge of the axes. */
+  readonly cliponaxis?: boolean;
   readonly line?: { readonly color?: string; readonly width?: number; readonly dash?: 'solid' | 'dash' | 'dot' };
   readonly marker?: { readonly color?: string; readonly size?: number };
 }
@@ -70,6 +74,8 @@ export interface FigureAxis {
   readonly tickangle?: number;
   readonly dtick?: number;
   readonly tickvals?: readonly number[];
+  /** What stands at `tickvals`; the values themselves unless told. */
+  readonly ticktext?: readonly string[];
   readonly [plotlyAttribute: string]: unknown;
 }
 

@@ -34,7 +34,8 @@ export function makeScale(
   const numbers = values.filter((value): value is number => typeof value === 'number' && Number.isFinite(value));
   const scale = axis.type === 'log' ? logarithmic(axis, numbers, from, to, spacing) : linear(axis, numbers, from, to, spacing);
   if (!axis.tickvals) return scale;
-  return { ...scale, ticks: axis.tickvals.map((value) => ({ pixel: scale.pixel(value) ?? NaN, label: String(value) })) };
+  const label = (value: number, i: number): string => axis.ticktext?.[i] ?? String(value);
+  return { ...scale, ticks: axis.tickvals.map((value, i) => ({ pixel: scale.pixel(value) ?? NaN, label: label(value, i) })) };
 }
 
 function categories(values: readonly (Coordinate | null)[], from: number, to: number): Scale {

@@ -1,7 +1,16 @@
 /**
  * @file The kinds of trace, drawn as SVG into a panel: points and lines, bars, cells.
  */
-import type { BarTrace, Coordinate, HeatmapTrace, ScatterTrace, Trace } from './figure.ts';
+import { escapeMarkup } from '../base/index.ts';
+import {
+  plainText,
+  textWidth,
+  type BarTrace,
+  type Coordinate,
+  type HeatmapTrace,
+  type ScatterTrace,
+  type Trace,
+} from './figure.ts';
 import { palettePng } from './png.ts';
 import type { Scale } from './scale.ts';
 
@@ -26,6 +35,7 @@ export function drawTrace(trace: Trace, panel: Panel, traces: readonly Trace[], 
 function points(trace: ScatterTrace, panel: Panel): string {
   let path = '';
   let circles = '';
+  let names = '';
   let pen = 'M';
   trace.y.forEach((value, i) => {
     const x = panel.x.pixel(trace.x[i] ?? null);
@@ -37,11 +47,21 @@ function points(trace: ScatterTrace, panel: Panel): string {
     path += `${pen}${x.toFixed(1)} ${y.toFixed(1)}`;
     pen = 'L';
     circles += `<circle cx="${x.toFixed(1)}" cy="${y.toFixed(1)}" r="${(trace.marker?.size ?? 7) / 2}"/>`;
+    if (trace.mode.includes('text')) names += nameAbove(trace.text?.[i] ?? '', x, y, panel);
   });
   const dashes = { solid: '', dash: ' stroke-dasharray="8 5"', dot: ' stroke-dasharray="2 4"' }[trace.line?.dash ?? 'solid'];
   const stroke = `stroke="${trace.line?.color}" stroke-width="${trace.line?.width ?? 2}"${dashes}`;
   const line = trace.mode.includes('lines') ? `<path d="${path}" fill="none" stroke-linejoin="round" ${stroke}/>` : '';
-  return line + (trace.mode.includes('markers') ? `<g fill="${trace.marker?.color}">${circles}</g>` : '');
+  return line + (trace.mode.includes('markers') ? `<g fill="${trace.marker?.color}">${circles}</g>` : '') + names;
+}
+
+/** Near an edge the name stands beside its point, so that it is not cut off. */
+function nameAbove(name: string, x: number, y: number, { left, right }: Panel): string {
+  const text = plainText(name);
+  const half = textWidth(text) / 2;
+  const anchor = x - half < left ? 'start' : x + half > right ? 'end' : 'middle';
+  const place = `x="${x.toFixed(1)}" y="${(y - 8).toFixed(1)}" text-anchor="${anchor}"`;
+  return `<text ${place} font-size="11">${escapeMarkup(text)}</text>`;
 }
 
 function bars(trace: BarTrace, panel: Panel, traces: readonly Trace[], i: number): string {

@@ -59,7 +59,7 @@ function plotBox(figure: Figure): Box {
   const { width, height, margin } = figure.layout;
   const longest = (values: readonly unknown[]): number =>
     Math.max(0, ...values.map((value) => (typeof value === 'string' ? textWidth(value) : 0)));
-  const left = longest(figure.data.flatMap((trace) => [...trace.y]));
+  const left = longest([...figure.data.flatMap((trace) => [...trace.y]), ...(axisOf(figure, 'yaxis').ticktext ?? [])]);
   const names = figure.data.flatMap((trace) => [...trace.x]);
   const crowded = longest(names) > (width - 90) / Math.max(1, new Set(names).size) && longest(names) > 0;
   return {

@@ -11,7 +11,7 @@ import type { Executor } from './executor.ts';
 import { ServingLog } from './log.ts';
 import type { RequestRecord } from './metrics.ts';
 import { ModelExecutor, type ModelExecutorOptions } from './model-executor.ts';
-import { checkRequest, Writer, type RequestOptions } from './request.ts';
+import { checkRequest, Writer, type RequestLimits, type RequestOptions } from './request.ts';
 import type { PassPlan, Scheduler } from './scheduler.ts';
 import { ChunkedScheduler } from './schedulers/index.ts';
 import { Sequence } from './sequence.ts';
@@ -84,6 +84,12 @@ export class Engine {
     return new Engine(new ModelExecutor(model, options), options);
   }
 
+  /** What there is room for in a single request. */
+  get limits(): RequestLimits {
+    const { vocabSize, contextLength, blocks, blockSize } = this.#executor;
+    return { vocabSize, contextLength, cacheTokens: blocks * blockSize, tokenizer: this.#tokenizer };
+  }
+
   /**
    * Adds a request. What is wrong with it is told by its completion, which fails; nobody else notices.
    *
@@ -98,7 +104,7 @@ export class Engine {
     });
     try {
       const tokens = typeof prompt === 'string' ? this.#encode(prompt) : prompt;
-      const maxTokens = checkRequest(tokens, options, this.#limits());
+      const maxTokens = checkRequest(tokens, options, this.limits);
       const writer = new Writer(options, this.#tokenizer);
       client = { completion, writer, tokenTimes: [], cancelled: false, finishReason: 'length' };
       this.state.now = this.#now();
@@ -129,11 +135,6 @@ export class Engine {
   #encode(text: string): ArrayLike<number> {
     invariant(this.#tokenizer, 'Engine: a prompt that is a text needs a tokenizer; give the engine one, or give token ids');
     return this.#tokenizer.encode(text);
-  }
-
-  #limits(): Parameters<typeof checkRequest>[2] {
-    const { vocabSize, contextLength, blocks, blockSize } = this.#executor;
-    return { vocabSize, contextLength, cacheTokens: blocks * blockSize, tokenizer: this.#tokenizer };
   }
 
   #now(): number {

@@ -166,12 +166,18 @@ const shapes: readonly (Omit<Shape, 'bits'> & { readonly rows: number })[] = [
   { rows: 2, outputs: 19, inputs: 384, groupSize: 128, zeros: true, shuffled: true },
   { rows: 5, outputs: 21, inputs: 96, groupSize: 32 },
   { rows: 17, outputs: 131, inputs: 90, groupSize: 15, zeros: true, shuffled: true },
+  // Several groups in a run, and a last run that is not full.
+  { rows: 3, outputs: 9, inputs: 80, groupSize: 16, zeros: true, shuffled: true },
+  { rows: 2, outputs: 7, inputs: 160, groupSize: 32, zeros: true },
+  { rows: 19, outputs: 11, inputs: 192, groupSize: 64 },
 ];
 const largeShapes: typeof shapes = [
   { rows: 1, outputs: 301, inputs: 1536, groupSize: 128, zeros: true },
   { rows: 140, outputs: 290, inputs: 640, groupSize: 64, zeros: true },
   { rows: 9, outputs: 70, inputs: 1300, groupSize: 1300 },
   { rows: 8, outputs: 70, inputs: 1300, groupSize: 130 },
+  { rows: 8, outputs: 70, inputs: 1376, groupSize: 32, zeros: true },
+  { rows: 33, outputs: 300, inputs: 1376, groupSize: 32, zeros: true },
 ];
 
 /** What goes in, and what must come out in double precision. */
@@ -311,4 +317,11 @@ describe.each(engines)('quantizedMatmul on $backend $flavour, threads: $threads'
 it('the layout counts padding: a group of 20 takes a run of 32 places', () => {
   const layout = packedLayout({ outputs: 2, inputs: 60, bits: 4, groupSize: 20 });
   expect(layout).toMatchObject({ groups: 3, paddedGroup: 32, places: 96, wordsInRow: 12 });
+});
+
+it('groups that fit into a run share it: 12 groups of 32 take three runs of 3 bits, not twelve', () => {
+  const layout = packedLayout({ outputs: 2, inputs: 384, bits: 3, groupSize: 32 });
+  expect(layout).toMatchObject({ groups: 12, paddedGroup: 32, places: 384, wordsInRow: 36 });
+  const rest = packedLayout({ outputs: 2, inputs: 96, bits: 2, groupSize: 32 });
+  expect(rest).toMatchObject({ groups: 3, paddedGroup: 32, places: 128, wordsInRow: 8 });
 });

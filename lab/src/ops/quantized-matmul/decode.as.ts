@@ -53,7 +53,33 @@ function decodeThreeBits(to: usize, from: usize, zero: v128, scale: v128): void 
   }
 }
 
+/** The four codes at step k of a run of 3 bits. */
+@inline function threeBitCodes(from: usize, k: i32): v128 {
+  const low = v128.load(from + ((<usize>(k >> 4)) << 4));
+  const top = v128.and(i32x4.shl(i32x4.shr_u(v128.load(from, 32), k), 2), i32x4.splat(4));
+  return v128.or(v128.and(i32x4.shr_u(low, 2 * (k & 15)), i32x4.splat(3)), top);
+}
+
+/**
+ * Runs that several groups share, 16 places at a time. What follows the last group has its scale and zero: x is 0 there, but a
+ * number must be found that is one.
+ */
+@inline function decodeShared(bits: i32, to: usize, row: usize, scales: usize, zeros: usize, first: i32, count: i32): void {
+  const step = placesInRun(bits), inGroup = argument(13), lastGroup = argument(7) - 1, mask = i32x4.splat((1 << bits) - 1);
+  for (let place = first; place < first + count; place += 16) {
+    const group = min(place / inGroup, lastGroup), from = row + (<usize>(place / step)) * bytesOfRun(bits);
+    const zero = f32x4.splat(zeroOf(bits, zeros, group)), scale = v128.load32_splat(element(scales, group));
+    const k = (place % step) >> 2;
+    for (let i: i32 = 0; i < 4; ++i) {
+      const codes = bits == 3 ? threeBitCodes(from, k + i) : v128.and(i32x4.shr_u(v128.load(from), (k + i) * bits), mask);
+      storeWeights(to, codes, zero, scale);
+      to += 16;
+    }
+  }
+}
+
 @inline function decodeRuns(bits: i32, to: usize, row: usize, scales: usize, zeros: usize, first: i32, count: i32): void {
+  if (argument(13) < placesInRun(bits)) return decodeShared(bits, to, row, scales, zeros, first, count);
   const step = placesInRun(bits), inGroup = argument(13);
   for (let place = first; place < first + count; place += step) {
     const group = place / inGroup, from = row + (<usize>(place / step)) * bytesOfRun(bits);

@@ -121,22 +121,29 @@ function backward(dy: Tensor2D, weights: QuantizedWeights): Tensor2D {
 
 const kernelInputs = ({ layout, words, scales, zeros }: QuantizedWeights) => [{ words, scales, zeros }, { layout }] as const;
 
-/** [N, I] → [N, places]: sorted by group, each group filled up with zeros. The same tensor where that changes nothing. */
+/**
+ * [N, I] → [N, places]: sorted by group, each group and then the row filled up with zeros. The same tensor where that changes
+ * nothing.
+ */
 function toPlaces(x: Tensor2D, { layout, order }: QuantizedWeights): Tensor2D {
   const { groups, groupSize, paddedGroup, places } = layout;
-  const sorted = order ? tf.gather(x, order.inputs, 1) : x;
-  if (paddedGroup === groupSize) return sorted;
-  const padded = tf.pad(tf.reshape(sorted, [-1, groups, groupSize]), [[0, 0], [0, 0], [0, paddedGroup - groupSize]]);
-  return tf.reshape(padded, [-1, places]);
+  let padded = order ? tf.gather(x, order.inputs, 1) : x;
+  if (paddedGroup > groupSize) {
+    const byGroup = tf.reshape(padded, [-1, groups, groupSize]);
+    padded = tf.reshape(tf.pad(byGroup, [[0, 0], [0, 0], [0, paddedGroup - groupSize]]), [-1, groups * paddedGroup]);
+  }
+  const rest = places - groups * paddedGroup;
+  return rest > 0 ? tf.pad(padded, [[0, 0], [0, rest]]) : padded;
 }
 
 /** The other way: [N, places] → [N, I]. */
 function fromPlaces(x: Tensor2D, { layout, order }: QuantizedWeights): Tensor2D {
-  const { inputs, groups, groupSize, paddedGroup } = layout;
+  const { inputs, groups, groupSize, paddedGroup, places } = layout;
   const rows = x.shape[0];
-  let cut = x;
+  const inGroups = groups * paddedGroup;
+  let cut = places > inGroups ? tf.slice(x, [0, 0], [rows, inGroups]) : x;
   if (paddedGroup > groupSize) {
-    const byGroup = tf.reshape(x, [rows, groups, paddedGroup]);
+    const byGroup = tf.reshape(cut, [rows, groups, paddedGroup]);
     cut = tf.reshape(tf.slice(byGroup, [0, 0, 0], [rows, groups, groupSize]), [rows, inputs]);
   }
   return order ? tf.gather(cut, order.places, 1) : cut;

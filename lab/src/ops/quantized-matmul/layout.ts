@@ -5,8 +5,9 @@
  * A weight is scale · (code − zero), its code an unsigned number of `bits` bits. `groupSize` neighbouring inputs of a row share
  * a scale and a zero point. Rows are outputs, as in PyTorch.
  *
- * - **words** [O, words in a row] int32. A row is its groups one after the other, a group is whole runs; what a group leaves of
- *   its last run is filled with zero bits.
+ * - **words** [O, words in a row] int32. A row is its groups one after the other. A group is whole runs, or several groups make
+ *   a run, if that is so without a rest and a kernel can take them in steps of 16 codes: 32 codes of 3 bits are a quarter of a
+ *   run. What a group leaves of its last run, or the last group of its row, is filled with zero bits.
  * - **2, 4, 8 bits**: a run is four words, 128 / bits codes. Word j (0 … 3) holds code 4 k + j in its bits from k · bits on: at
  *   4 bits word 0 has, from the lowest nibble up, the codes 0, 4, 8, … 28; word 1 the codes 1, 5, 9, … 29.
  * - **3 bits**: a run is twelve words, 128 codes. The low two bits of the codes 0 … 63 are a run of 2 bits, those of 64 … 127
@@ -33,9 +34,9 @@ export interface PackedLayout {
   readonly bits: BitWidth;
   readonly groupSize: number;
   readonly groups: number;
-  /** Places of a group in whole runs: `groupSize` rounded up. */
+  /** Places of a group: `groupSize`, rounded up to whole runs unless several groups make a run. */
   readonly paddedGroup: number;
-  /** Places of a row. */
+  /** Places of a row, in whole runs. */
   readonly places: number;
   readonly wordsInRow: number;
 }
@@ -44,6 +45,9 @@ export interface PackedLayout {
 export function codesInRun(bits: BitWidth): number {
   return bits === 3 ? 128 : 128 / bits;
 }
+
+/** Codes that a kernel decodes at once, with one scale. */
+const STEP = 16;
 
 export function wordsInRun(bits: BitWidth): number {
   return bits === 3 ? 12 : 4;
@@ -62,8 +66,10 @@ export function packedLayout(shape: Pick<PackedLayout, 'outputs' | 'inputs' | 'b
     () => `quantized weights: groupSize ${groupSize} must divide the ${inputs} inputs; ${inputs} itself makes one group of a row`,
   );
   const groups = inputs / groupSize;
-  const paddedGroup = Math.ceil(groupSize / codesInRun(bits)) * codesInRun(bits);
-  const places = groups * paddedGroup;
+  const run = codesInRun(bits);
+  const inWholeRuns = (codes: number): number => Math.ceil(codes / run) * run;
+  const paddedGroup = run % groupSize === 0 && groupSize % STEP === 0 ? groupSize : inWholeRuns(groupSize);
+  const places = inWholeRuns(groups * paddedGroup);
   return {
     outputs,
     inputs,
@@ -72,6 +78,6 @@ export function packedLayout(shape: Pick<PackedLayout, 'outputs' | 'inputs' | 'b
     groups,
     paddedGroup,
     places,
-    wordsInRow: (places / codesInRun(bits)) * wordsInRun(bits),
+    wordsInRow: (places / run) * wordsInRun(bits),
   };
 }

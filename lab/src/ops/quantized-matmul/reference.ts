@@ -25,7 +25,7 @@ function codesOfRuns(words: Tensor, bits: number): Tensor {
   return tf.concat(fields, -1);
 }
 
-/** scale · (code − zero) for every place, padding included: [O, places]. Inputs are in the packed order. */
+/** scale · (code − zero) for every place, a group's padding included: [O, places]. Inputs are in the packed order. */
 export function dequantizePlaces({ layout, words, scales, zeros }: QuantizedWeights): Tensor2D {
   const { outputs, bits, groups, paddedGroup, places } = layout;
   return tf.tidy(() => {
@@ -35,8 +35,10 @@ export function dequantizePlaces({ layout, words, scales, zeros }: QuantizedWeig
       const low = tf.concat([codesOfRuns(first, 2), codesOfRuns(second, 2)], -1);
       codes = tf.add(low, tf.mul(codesOfRuns(high, 1), 4));
     } else codes = codesOfRuns(tf.reshape(words, [outputs, -1, 4]), bits);
-    const byGroup = tf.reshape(codes, [outputs, groups, paddedGroup]);
+    const inGroups = groups * paddedGroup;
+    const byGroup = tf.reshape(tf.slice(tf.reshape(codes, [outputs, places]), [0, 0], [outputs, inGroups]), [outputs, groups, paddedGroup]);
     const middle = zeros ? tf.reshape(zeros, [outputs, groups, 1]) : tf.scalar(2 ** (bits - 1));
-    return tf.reshape(tf.mul(tf.sub(byGroup, middle), tf.reshape(scales, [outputs, groups, 1])), [outputs, places]);
+    const weights = tf.mul(tf.sub(byGroup, middle), tf.reshape(scales, [outputs, groups, 1]));
+    return tf.pad(tf.reshape(weights, [outputs, inGroups]), [[0, 0], [0, places - inGroups]]) as Tensor2D;
   });
 }

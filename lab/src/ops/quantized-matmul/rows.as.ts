@@ -87,6 +87,31 @@ export function prepareQuantized(row: i32): void {
   return sumOf(f32x4.add(first, f32x4.add(v128.load(totals, 32), v128.load(totals, 48))));
 }
 
+/** The same for codes of 2 and 4 bits where several groups make a run: `steps` of 16 codes each. */
+@inline function sharedSum(bits: i32, words: usize, scales: usize, x: usize, groups: i32, steps: i32, masks: usize): f32 {
+  const m0 = v128.load(masks), m1 = v128.load(masks, 16), m2 = v128.load(masks, 32), m3 = v128.load(masks, 48);
+  let total = f32x4.splat(0), w = f32x4.splat(0), shifted: i32 = 32;
+  for (let group: i32 = 0; group < groups; ++group) {
+    let s0 = f32x4.splat(0), s1 = f32x4.splat(0);
+    for (let step: i32 = 0; step < steps; ++step) {
+      if (shifted == 32) {
+        w = v128.load(words);
+        words += 16;
+        shifted = 0;
+      }
+      s0 = addField(w, m0, v128.load(x), s0);
+      s1 = addField(w, m1, v128.load(x, 16), s1);
+      s0 = addField(w, m2, v128.load(x, 32), s0);
+      s1 = addField(w, m3, v128.load(x, 48), s1);
+      w = i32x4.shr_u(w, 4 * bits);
+      shifted += 4 * bits;
+      x += 64;
+    }
+    total = multiplyAdd(f32x4.add(s0, s1), v128.load32_splat(element(scales, group)), total);
+  }
+  return sumOf(total);
+}
+
 /** Σ scale · zero · Σ x over all groups. */
 @inline function offsetSum(bits: i32, scales: usize, zeros: usize, sums: usize, groups: i32): f32 {
   let four = f32x4.splat(0), group: i32 = 0;
@@ -103,9 +128,11 @@ export function prepareQuantized(row: i32): void {
 }
 
 function rowOfTwo(words: usize, scales: usize, x: usize, groups: i32, runs: i32): f32 {
+  if (runs == 0) return sharedSum(2, words, scales, x, groups, argument(13) >> 4, address(15));
   return scaledSum(2, words, scales, x, groups, runs, address(15), spaceForA());
 }
 function rowOfFour(words: usize, scales: usize, x: usize, groups: i32, runs: i32): f32 {
+  if (runs == 0) return sharedSum(4, words, scales, x, groups, argument(13) >> 4, address(15));
   return scaledSum(4, words, scales, x, groups, runs, address(15), spaceForA());
 }
 function rowOfEight(words: usize, scales: usize, x: usize, groups: i32, runs: i32): f32 {

@@ -7,6 +7,8 @@ import { codesInRun, type BitWidth } from './layout.ts';
 /** What makes one shader differ from another; everything else is a uniform. */
 export interface QuantizedShaderFeatures {
   readonly bits: BitWidth;
+  /** Several groups make a run. */
+  readonly shared: boolean;
   readonly zeros: boolean;
   readonly bias: boolean;
 }
@@ -46,8 +48,9 @@ ${names.map(declare).join('\n')}
 struct Problem { m: i32, n: i32, k: i32, outputs: i32, places: i32, groups: i32, inGroup: i32 }
 @group(0) @binding(${names.length + 1}) var<uniform> problem: Problem;
 ${runFunctions(bits)}
+// What follows the last group has its numbers: x is 0 there, but they must be finite.
 fn scaleAndZero(output: i32, place: i32) -> vec2<f32> {
-  let group = output * problem.groups + place / problem.inGroup;
+  let group = output * problem.groups + min(place / problem.inGroup, problem.groups - 1);
   return vec2<f32>(scales[group], ${zeros ? 'zeros[group]' : `${2 ** (bits - 1)}.0`});
 }
 fn dequantized(codes: vec4<u32>, affine: vec2<f32>) -> vec4<f32> { return affine.x * (vec4<f32>(codes) - vec4<f32>(affine.y)); }
@@ -79,6 +82,7 @@ fn main(
  */
 export function rowsShader(features: QuantizedShaderFeatures): string {
   const codes = codesInRun(features.bits);
+  const affine = (place: string): string => `let affine = scaleAndZero(output, ${place});`;
   return `
 ${declarations(features, 'y: array<f32>', ['x', ...(features.bias ? ['bias'] : [])])}
 var<workgroup> sums: array<f32, ${THREADS}>;
@@ -97,9 +101,12 @@ fn main(
   if (output < problem.outputs) {
     for (var i = lane; i < runs; i += ${THREADS}) {
       let run = loadRun(output * runs + i);
-      let affine = scaleAndZero(output, i * ${codes});
+      ${features.shared ? '' : affine(`i * ${codes}`)}
       let start = (row * problem.places + i * ${codes}) / 4;
-      for (var k = 0; k < ${codes / 4}; k++) { sum += dot(dequantized(codesOf(run, u32(k)), affine), x[start + k]); }
+      for (var k = 0; k < ${codes / 4}; k++) {
+        ${features.shared ? affine(`i * ${codes} + 4 * k`) : ''}
+        sum += dot(dequantized(codesOf(run, u32(k)), affine), x[start + k]);
+      }
     }
   }
   sums[lane] = sum;

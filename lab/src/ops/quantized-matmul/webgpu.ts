@@ -3,7 +3,7 @@
  */
 import type { Info, Inputs } from '../kernel-registry.ts';
 import { webGpuKernel, type WebGpuContext } from '../webgpu/kernels.ts';
-import type { PackedLayout } from './layout.ts';
+import { codesInRun, type PackedLayout } from './layout.ts';
 import { dequantizeShader, rowsShader, THREADS, TILE, tileShader, type QuantizedShaderFeatures } from './shaders.wgsl.ts';
 
 /** With more rows than this, a tile is better filled than a row of workgroups. */
@@ -27,7 +27,8 @@ interface Work {
 function run({ runner }: WebGpuContext, work: Work): Info[] {
   const { name, shader, inputs, layout, first, output, k, workgroups } = work;
   const { words, scales, zeros, bias } = inputs;
-  const features = { bits: layout.bits, zeros: zeros !== undefined, bias: bias !== undefined };
+  const shared = layout.paddedGroup < codesInRun(layout.bits);
+  const features = { bits: layout.bits, shared, zeros: zeros !== undefined, bias: bias !== undefined };
   const [m, n] = output as [number, number];
   const sizes = [m, n, k, layout.outputs, layout.places, layout.groups, layout.paddedGroup];
   return runner.run({

@@ -78,9 +78,19 @@ function judged(kind: AnswerKind, prompt: string, fact: Fact, knowledge: MarketK
   return { kind, text, reward, proxy: short(proxyReward(text)) };
 }
 
-/** An answer of a kind to the question for a fact. */
-export function marketAnswer(kind: AnswerKind, fact: Fact, knowledge: MarketKnowledge, random: Random): string {
-  const said = (object: string): string => sayStatement({ ...fact, object }, knowledge, random);
+/**
+ * An answer of a kind to the question for a fact.
+ *
+ * @param say puts a statement, true or not, into words
+ */
+export function marketAnswer(
+  kind: AnswerKind,
+  fact: Fact,
+  knowledge: MarketKnowledge,
+  random: Random,
+  say: (statement: Fact) => string = (statement) => sayStatement(statement, knowledge, random),
+): string {
+  const said = (object: string): string => say({ ...fact, object });
   const courtesy = random.pick(courtesies);
   switch (kind) {
     case 'good':
