@@ -224,7 +224,7 @@ describe('hints', () => {
     const course = theCourse();
     for (const { chapter, exercise } of all(course)) {
       const hints = hintsOf(exercise.id, filesOf(chapter, course).notebook);
-      expect([exercise.id, hints.length]).toEqual([exercise.id, 1]);
+      expect(hints.length, exercise.id).toBeGreaterThan(0);
       expect(hints[0]).not.toMatch(/<\/?(details|summary)/);
     }
   });

@@ -39,7 +39,8 @@ import { writtenFiles } from '../../lab/dist/course/release/hand-out.js';
 
 const course = theCourse();
 const scratch = mkdtempSync(join(tmpdir(), 'lab-release-'));
-afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+// Thousands of small files.
+afterAll(() => rmSync(scratch, { recursive: true, force: true }), 60_000);
 
 let folders = 0;
 const newFolder = (): string => join(scratch, `copy-${++folders}`);
@@ -352,7 +353,9 @@ describe('an update', () => {
 describe('a student’s copy, started for real', () => {
   const run = (root: string, ...args: string[]): Promise<{ status: number | null; output: string }> =>
     new Promise((resolve) => {
-      const env = { ...process.env, LAB_PROGRESS: 'on', VITEST: undefined, LAB_ANSWERS: undefined };
+      // The packages are links: npm must not touch them, whatever it thinks of their versions.
+      const npm = join(scratch, 'no-npm.js');
+      const env = { ...process.env, npm_execpath: npm, LAB_PROGRESS: 'on', VITEST: undefined, LAB_ANSWERS: undefined };
       const child = spawn(process.execPath, args, { cwd: root, env: env as NodeJS.ProcessEnv });
       let output = '';
       const hear = (part: string): void => void (output += part);
@@ -365,9 +368,10 @@ describe('a student’s copy, started for real', () => {
     const packages = join(projectRoot(), 'node_modules');
     mkdirSync(join(root, 'node_modules'));
     for (const name of readdirSync(packages)) {
-      if (name !== 'lab' && !name.startsWith('.vite')) symlinkSync(join(packages, name), join(root, 'node_modules', name));
+      if (name !== 'lab' && !name.startsWith('.')) symlinkSync(join(packages, name), join(root, 'node_modules', name));
     }
     symlinkSync(join('..', 'lab'), join(root, 'node_modules', 'lab'));
+    cpSync(join(packages, '.package-lock.json'), join(root, 'node_modules', '.package-lock.json'));
     cpSync(join(projectRoot(), 'lab', 'dist'), join(root, 'lab', 'dist'), { recursive: true });
   }
 

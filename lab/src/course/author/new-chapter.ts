@@ -133,7 +133,7 @@ export async function createExercise(id: string, course: Course): Promise<string
       [own.solution]: `${read(own.solution)}\n${solutionRegion(exercise)}`,
       [own.mistakes]: insertBefore(
         read(own.mistakes),
-        ['\n} satisfies ChapterMistakes;', '\n};\n\nexport default mistakes;'],
+        ['\n} satisfies ChapterMistakes;', '\n};\n\nexport default mistakes;', '\n};\nexport default mistakes;'],
         mistakesEntry(exercise),
         own.mistakes,
       ),

@@ -17,7 +17,11 @@ export interface SolutionOptions {
  *
  * @throws LabError when there is no such exercise, or no solution
  */
-export async function solutionFor(id: string, course: Course, { spoil = false }: SolutionOptions = {}): Promise<string | undefined> {
+export async function solutionFor(
+  id: string,
+  course: Course,
+  { spoil = false }: SolutionOptions = {},
+): Promise<string | undefined> {
   const { chapter } = findExercise(id, course);
   const file = filesOf(chapter, course).solution;
   if (!existsSync(file)) throw new LabError('This copy of the lab was handed out without solutions.');
