@@ -5,7 +5,7 @@ export * from './dataset.ts';
 export * from './download.ts';
 export * from './finance/index.ts';
 export * from './mixture-batches.ts';
-export { bloombergGPT, formatMixture, planMixture, type MixtureShare, type MixtureSource } from './mixture.ts';
+export { bloombergGPT, formatMixture, planMixture, type MixtureOptions, type MixtureShare, type MixtureSource } from './mixture.ts';
 export * from './quality/index.ts';
 export * from './texts.ts';
 export * from './topic-prefix.ts';
