@@ -1,16 +1,19 @@
 /** @file Experiments that notebooks show and the command line runs in full. */
 import { LabError } from '../base/index.ts';
 import { runExperiment, type Experiment, type ExperimentOptions, type Finding } from './experiment.ts';
+import { extractionExperiment } from './extraction.ts';
 import { hallucinationExperiment } from './hallucination/index.ts';
 import { quantizationTableExperiment } from './quantization-table.ts';
 import { studyModelExperiment } from './study-model.ts';
 
 export * from './experiment.ts';
+export * from './extraction.ts';
 export * from './hallucination/index.ts';
 export * from './quantization-table.ts';
 export * from './study-model.ts';
 
 export const experiments = {
+  extraction: extractionExperiment,
   hallucination: hallucinationExperiment,
   'quantization-table': quantizationTableExperiment,
   'study-model': studyModelExperiment,

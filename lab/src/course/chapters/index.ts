@@ -9,6 +9,7 @@ import { chapter as flashAttention } from './05-flash-attention.ts';
 import { chapter as rounding } from './07-rounding.ts';
 import { chapter as gptq } from './08-gptq.ts';
 import { chapter as quantizationAwareTraining } from './09-quantization-aware-training.ts';
+import { chapter as hallucination } from './13-hallucination.ts';
 
 export const chapters: readonly Chapter[] = [
   welcome,
@@ -20,4 +21,5 @@ export const chapters: readonly Chapter[] = [
   rounding,
   gptq,
   quantizationAwareTraining,
+  hallucination,
 ];

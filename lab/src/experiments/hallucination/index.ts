@@ -2,14 +2,13 @@
  * @file The experiment on hallucination: the same small model learns from a dirty crawl and from what is left of it after
  * cleaning, each as many tokens, and with every other cure by itself; what each then writes is held against the truth.
  */
-import { join } from 'node:path';
-import { LabError, Progress } from '../../base/index.ts';
+import { Progress } from '../../base/index.ts';
 import { CopyIndex, statedFacts, type FactTally } from '../../evaluate/index.ts';
-import { readText, writeAtomically } from '../../files/index.ts';
 import { factualNucleus } from '../../model/index.ts';
 import { BPETokenizer } from '../../tokenizer/index.ts';
 import { marketKnowledge, type MarketKnowledge } from '../../worlds/index.ts';
 import type { Experiment, ExperimentContext } from '../experiment.ts';
+import { KeptRuns } from '../kept-runs.ts';
 import { describeHallucination, nameOf } from './analysis.ts';
 import { countGrades, soberClassifier, treatedCrawl, type CleanedCrawl } from './cleaning.ts';
 import { crawl, type CrawlDocument } from './crawl.ts';
@@ -36,15 +35,13 @@ export const hallucinationExperiment: Experiment<HallucinationSettings, Hallucin
   settings: hallucinationSettings,
   async run(settings, context) {
     const material = makeMaterial(settings);
-    const path = join(context.folder, 'runs.json');
-    const runs = await readRuns(path);
-    const work = settings.seeds.flatMap((seed) => settings.treatments.map((treatment) => ({ seed, treatment })));
+    const runs = await KeptRuns.in<HallucinationRun>(context.folder);
+    const work = settings.treatments.flatMap((treatment) => settings.seeds.map((seed) => ({ seed, treatment })));
     const { quiet } = context;
-    const progress = new Progress({ total: work.length, from: runs.length, label: 'hallucination', unit: 'trainings', quiet });
-    for (const { seed, treatment } of work.slice(runs.length)) {
-      runs.push(await oneRun(material, settings, treatment, seed, context));
-      await writeAtomically(path, [Buffer.from(JSON.stringify(runs))]);
-      progress.update(runs.length, `${treatment}, seed ${seed}`);
+    const progress = new Progress({ total: work.length, from: runs.all.length, label: 'hallucination', unit: 'trainings', quiet });
+    for (const { seed, treatment } of work.slice(runs.all.length)) {
+      await runs.add(await oneRun(material, settings, treatment, seed, context));
+      progress.update(runs.all.length, `${treatment}, seed ${seed}`);
     }
     progress.done();
     const { corpora, probes, seen } = material;
@@ -53,7 +50,7 @@ export const hallucinationExperiment: Experiment<HallucinationSettings, Hallucin
         return { treatment, documents: countGrades(documents.map(({ grade }) => grade)), removed };
       }),
       probes: probes.map((probe) => ({ ...probe, seen: seen.get(probe.fact)! })),
-      runs,
+      runs: runs.all,
     };
   },
   describe: (result) => describeHallucination(result),
@@ -133,14 +130,5 @@ async function oneRun(
     return { treatment, seed, tokens, epochs, loss, writing, details, ended, chosen, ...(asked && { asked }) };
   } finally {
     model.dispose();
-  }
-}
-
-async function readRuns(path: string): Promise<HallucinationRun[]> {
-  try {
-    return JSON.parse(await readText(path)) as HallucinationRun[];
-  } catch (error) {
-    if (error instanceof LabError || error instanceof SyntaxError) return [];
-    throw error;
   }
 }

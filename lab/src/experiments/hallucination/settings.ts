@@ -6,10 +6,10 @@ import type { CrawlSettings } from './crawl.ts';
 /** What a model learns from, or how: each of them is one training. */
 export const treatments = [
   'raw',
+  'cleaned',
   'deduplicated',
   'filtered',
   'textbook-like',
-  'cleaned',
   'topic prefix',
   'sentence completion',
 ] as const;
@@ -69,9 +69,9 @@ export const hallucinationSettings: Readonly<Record<ExperimentSize, Hallucinatio
     batchSize: 8,
     steps: 500,
     learningRate: 1e-2,
-    texts: 24,
+    texts: 64,
     textTokens: 48,
-    probes: 60,
+    probes: 80,
     topPs: [0.1, 0.5, 0.9, 1],
     tuning: {
       questions: 40,
@@ -90,7 +90,7 @@ export const hallucinationSettings: Readonly<Record<ExperimentSize, Hallucinatio
     vocabSize: 768,
     model: { layers: 3, width: 96, heads: 4, contextLength: 64, position: 'rotary', bias: false },
     batchSize: 12,
-    steps: 1500,
+    steps: 1000,
     learningRate: 5e-3,
     texts: 96,
     textTokens: 64,
