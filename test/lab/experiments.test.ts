@@ -100,6 +100,6 @@ describe('an experiment', () => {
   });
 
   it('is found by its name, or refused with the names there are', async () => {
-    expect(() => experiment('nix' as never)).toThrow("There is no experiment 'nix'. Experiments: quantization-table, study-model");
+    expect(() => experiment('nix' as never)).toThrow("There is no experiment 'nix'. Experiments: extraction, hallucination, quantization-table, study-model");
   });
 });
