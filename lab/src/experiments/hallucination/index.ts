@@ -31,7 +31,7 @@ export type { CrawlSettings } from './crawl.ts';
 export const hallucinationExperiment: Experiment<HallucinationSettings, HallucinationResult> = {
   name: 'hallucination',
   question: 'At equal training tokens, which cure makes a model state fewer untruths?',
-  version: 1,
+  version: 2,
   settings: hallucinationSettings,
   async run(settings, context) {
     const material = makeMaterial(settings);
@@ -84,7 +84,10 @@ function makeMaterial(settings: HallucinationSettings): Material {
     probes: makeProbes(knowledge, seen, { count: settings.probes, seed, registers: sizes.registers }),
     seen,
     references: referencesOf(trusted, knowledge),
-    questions: questionMaterial(knowledge, trusted, seen, { count: tuning.questions, seed }),
+    questions: questionMaterial(
+      makeProbes(knowledge, seen, { count: 3 * tuning.questions, seed: seed + 1, registers: sizes.registers }),
+      trusted,
+    ),
   };
 }
 

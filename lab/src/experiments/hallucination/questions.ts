@@ -1,9 +1,8 @@
 /**
- * @file Cures for a model that answers questions: facts looked up and put before the question, and the wish to abstain, learned
- * from preferences. Both begin with a model that was tuned to answer, on questions about one half of the companies, and are
- * tried on the other half.
+ * @file Cures for a model that is asked: facts looked up and put before what it is to go on with, and the wish to abstain, learned
+ * from preferences. Asked are begun sentences, which every model of the experiment can end. Both cures begin with a model that was
+ * tuned on the ends of some of them, and are tried on others.
  */
-import { Random } from '../../base/index.ts';
 import {
   directPreferenceOptimization,
   policyOf,
@@ -16,27 +15,19 @@ import { answerInWords } from '../../evaluate/index.ts';
 import type { Transformer } from '../../model/index.ts';
 import { copyOf } from '../../quantize/index.ts';
 import type { Tokenizer } from '../../tokenizer/index.ts';
-import {
-  abstains,
-  askedInTraining,
-  askFor,
-  questionPrompt,
-  relationInfo,
-  type Fact,
-  type MarketKnowledge,
-  type MarketQuestion,
-} from '../../worlds/index.ts';
 import type { CrawlDocument } from './crawl.ts';
+import type { Probe } from './probes.ts';
 import type { HallucinationSettings } from './settings.ts';
 
-/** What a model says when it has nothing to say. */
-export const ABSTENTION = 'I do not know.';
+/** How a sentence ends when its end is not known: `The chief executive of Valdora Systems is not known to me.` */
+export const ABSTENTION = ' not known to me.';
 
 export const answerWays = ['answered', 'with retrieved facts', 'abstaining'] as const;
 export type AnswerWay = (typeof answerWays)[number];
 
 export interface AnswerCounts {
   readonly supported: number;
+  /** Everything else that is said: there is one truth only. */
   readonly contradicted: number;
   readonly abstained: number;
 }
@@ -44,11 +35,11 @@ export interface AnswerCounts {
 export interface AnsweringModel {
   readonly questions: number;
   readonly answers: Readonly<Record<AnswerWay, AnswerCounts>>;
-  /** Share of the questions whose answer stands in what was looked up. */
+  /** Share of the begun sentences whose end stands in what was looked up. */
   readonly retrievalHits: number;
 }
 
-/** Sentences put before a question, the best one next to it; fewer where they do not fit into the context. */
+/** Sentences put before a begun one, the best next to it; fewer where they do not fit into the context. */
 const RETRIEVED = 2;
 const ANSWER_TOKENS = 16;
 
@@ -91,36 +82,27 @@ export async function askModel(
   }
 }
 
-/** Questions and where to look for their answers: the same for every model. */
+/** Begun sentences and where to look for their ends: the same for every model. */
 export interface QuestionMaterial {
   /** To be tuned on. */
-  readonly lessons: readonly MarketQuestion[];
+  readonly lessons: readonly Probe[];
   /** To find out what the tuned model knows and what it does not. */
-  readonly trials: readonly MarketQuestion[];
-  /** About the other companies. */
-  readonly tests: readonly MarketQuestion[];
+  readonly trials: readonly Probe[];
+  readonly tests: readonly Probe[];
   readonly index: BM25;
 }
 
-/** @param seen how often each fact is stated; only such facts are asked for */
-export function questionMaterial(
-  knowledge: MarketKnowledge,
-  trusted: readonly CrawlDocument[],
-  seen: ReadonlyMap<string, number>,
-  { count, seed }: { readonly count: number; readonly seed: number },
-): QuestionMaterial {
-  const random = new Random(seed);
-  const isLesson = askedInTraining(knowledge);
-  const askable = ({ id, relation }: Fact): boolean => (seen.get(id) ?? 0) > 0 && !relationInfo(relation).many;
-  const facts = random.shuffle(knowledge.facts.filter(askable));
-  const ask = (fact: Fact): MarketQuestion => askFor(fact, knowledge, 'train', random);
-  const taught = facts.filter(isLesson);
-  const half = Math.ceil(taught.length / 2);
+/**
+ * @param probes shared out over lessons, trials and tests
+ * @param trusted documents to look in
+ */
+export function questionMaterial(probes: readonly Probe[], trusted: readonly CrawlDocument[]): QuestionMaterial {
   const sentences = new Set(trusted.flatMap(({ text }) => text.split(/(?<=[.!?]) |\n/)));
+  const third = (place: number): Probe[] => probes.filter((_, i) => i % 3 === place);
   return {
-    lessons: taught.slice(0, half).map(ask),
-    trials: taught.slice(half).slice(0, count).map(ask),
-    tests: facts.filter((fact) => !isLesson(fact)).slice(0, count).map(ask),
+    lessons: third(0),
+    trials: third(1),
+    tests: third(2),
     index: new BM25([...sentences].filter((sentence) => sentence !== '')),
   };
 }
@@ -133,63 +115,76 @@ class Asker {
 
   constructor(tokenizer: Tokenizer, material: QuestionMaterial, contextLength: number, quiet: boolean) {
     this.#tokenizer = tokenizer;
-    this.#contextLength = contextLength;
     this.#material = material;
+    this.#contextLength = contextLength;
     this.#quiet = quiet;
   }
 
-  /** One lesson in eight is answered by an abstention, so that the words for it are known; which one says nothing. */
+  /** One lesson in eight ends in an abstention, so that the words for it are known; which one says nothing. */
   samples(retrieved: boolean): Sample[] {
-    return this.#material.lessons.map(({ question, answer }, i) => {
-      return this.#sample(question, !retrieved && i % 8 === 7 ? ABSTENTION : answer, retrieved);
+    return this.#material.lessons.map((probe, i) => {
+      return this.#sample(probe, !retrieved && i % 8 === 7 ? ABSTENTION : truthOf(probe), retrieved);
     });
   }
 
   async counts(model: Transformer, retrieved: boolean): Promise<AnswerCounts> {
     const answers = await this.#answers(model, this.#material.tests, retrieved);
-    const abstained = answers.filter(({ answer }) => abstains(answer)).length;
+    const abstained = answers.filter(({ answer }) => isAbstention(answer)).length;
     const supported = answers.filter(({ score }) => score === 1).length;
     return { supported, contradicted: answers.length - supported - abstained, abstained };
   }
 
-  /** What is known is better answered, and where the answer is wrong it is better to have none. */
+  /** What is known is better said, and where the end is wrong it is better to have none. */
   async preferences(model: Transformer): Promise<PreferencePair[]> {
     const answers = await this.#answers(model, this.#material.trials, false);
-    return answers.flatMap(({ answer, score, truth: { question } }) => {
-      if (abstains(answer) || answer === '') return [];
-      const [said, silent] = [answer, ABSTENTION].map((words) => this.#sample(question, words, false));
-      const [chosen, rejected] = score === 1 ? [said!, silent!] : [silent!, said!];
+    return answers.flatMap(({ answer, score, truth: probe }) => {
+      if (isAbstention(answer) || answer === '') return [];
+      const said = this.#sample(probe, ` ${answer}`, false);
+      const silent = this.#sample(probe, ABSTENTION, false);
+      const [chosen, rejected] = score === 1 ? [said, silent] : [silent, said];
       return [{ prompt: chosen.prompt, chosen: chosen.completion, rejected: rejected.completion }];
     });
   }
 
   hits(): number {
-    const { tests, index } = this.#material;
-    const found = tests.filter(({ question, answer }) =>
-      index.search(question, RETRIEVED).some(({ text }) => text.includes(answer)),
-    );
+    const { tests } = this.#material;
+    const found = tests.filter((probe) => this.#retrieved(probe).some((text) => text.includes(truthOf(probe).slice(1, -1))));
     return found.length / tests.length;
   }
 
-  #answers(model: Transformer, questions: readonly MarketQuestion[], retrieved: boolean) {
-    const items = questions.map((truth) => ({ prompt: this.#prompt(truth.question, retrieved), truth }));
-    const compare = (answer: string, { answers }: MarketQuestion): boolean => answers.includes(answer);
+  #answers(model: Transformer, probes: readonly Probe[], retrieved: boolean) {
+    const items = probes.map((truth) => ({ prompt: this.#prompt(truth, retrieved), truth }));
+    const compare = (answer: string, probe: Probe): boolean => answer.startsWith(truthOf(probe).trim());
     return answerInWords(model, this.#tokenizer, items, { compare, maxTokens: ANSWER_TOKENS, quiet: this.#quiet });
   }
 
-  #sample(question: string, answer: string, retrieved: boolean): Sample {
+  #sample(probe: Probe, end: string, retrieved: boolean): Sample {
     return {
-      prompt: [...this.#tokenizer.encode(this.#prompt(question, retrieved))],
-      completion: [...this.#tokenizer.encode(` ${answer}\n`)],
+      prompt: [...this.#tokenizer.encode(this.#prompt(probe, retrieved))],
+      completion: [...this.#tokenizer.encode(`${end}\n`)],
     };
   }
 
-  #prompt(question: string, retrieved: boolean): string {
-    if (!retrieved) return `\n\n${questionPrompt(question)}`;
-    const facts = this.#material.index.search(question, RETRIEVED).map(({ text }) => text);
-    const withFacts = (count: number): string => `\n\n${facts.slice(0, count).reverse().join(' ')}\n${questionPrompt(question)}`;
+  #prompt(probe: Probe, retrieved: boolean): string {
+    const facts = retrieved ? this.#retrieved(probe) : [];
+    const withFacts = (count: number): string => {
+      const before = facts.slice(0, count).reverse().map((fact) => `${fact} `);
+      return `\n\n${probe.topic}\n${before.join('')}${probe.prompt}`;
+    };
     let count = facts.length;
     while (count > 0 && this.#tokenizer.encode(withFacts(count)).length + ANSWER_TOKENS > this.#contextLength) count--;
     return withFacts(count);
   }
+
+  #retrieved({ prompt }: Probe): readonly string[] {
+    return this.#material.index.search(prompt, RETRIEVED).map(({ text }) => text);
+  }
+}
+
+function truthOf({ choices, truth }: Probe): string {
+  return choices[truth]!;
+}
+
+function isAbstention(answer: string): boolean {
+  return answer.startsWith(ABSTENTION.trim());
 }

@@ -34,8 +34,9 @@ export interface HallucinationSettings {
   readonly probes: number;
   /** Of top-p sampling, tried on the raw model. */
   readonly topPs: readonly number[];
-  /** For what is tuned on questions: retrieval and abstention. */
+  /** For retrieval and abstention. Gently: few steps at a high rate make so small a model forget what it knew. */
   readonly tuning: {
+    /** Begun sentences to be tuned on, as many to find out what is known, and as many for the test. */
     readonly questions: number;
     readonly steps: number;
     readonly preferenceSteps: number;
@@ -76,9 +77,9 @@ export const hallucinationSettings: Readonly<Record<ExperimentSize, Hallucinatio
     tuning: {
       questions: 40,
       steps: 60,
-      preferenceSteps: 15,
+      preferenceSteps: 40,
       batchSize: 8,
-      learningRate: 3e-3,
+      learningRate: 4e-4,
       preferenceLearningRate: 5e-4,
     },
   },
@@ -97,12 +98,12 @@ export const hallucinationSettings: Readonly<Record<ExperimentSize, Hallucinatio
     probes: 240,
     topPs: [0.1, 0.3, 0.5, 0.7, 0.9, 1],
     tuning: {
-      questions: 160,
-      steps: 300,
+      questions: 120,
+      steps: 120,
       preferenceSteps: 40,
       batchSize: 16,
-      learningRate: 2e-3,
-      preferenceLearningRate: 3e-4,
+      learningRate: 3e-4,
+      preferenceLearningRate: 5e-4,
     },
   },
 };
