@@ -100,6 +100,6 @@ describe('an experiment', () => {
   });
 
   it('is found by its name, or refused with the names there are', async () => {
-    expect(() => experiment('nix' as never)).toThrow("There is no experiment 'nix'. Experiments: frontier, peft-table, quantization-table, sentiment-model, study-model");
+    expect(() => experiment('nix' as never)).toThrow("There is no experiment 'nix'. Experiments: extraction, frontier, hallucination, peft-table, quantization-table, sentiment-model, study-model");
   });
 });

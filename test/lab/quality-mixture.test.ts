@@ -44,6 +44,28 @@ describe('a plan', () => {
     expect(planMixture([{ name: 'a', tokens: 10 }, { name: 'b', tokens: 90 }]).map(({ epochs }) => epochs)).toEqual([1, 1]);
   });
 
+  it('reads no source too often, and lets the others give the rest by their weights', () => {
+    const random = new Random(6);
+    for (let trial = 0; trial < 100; trial++) {
+      const sources = Array.from({ length: 1 + random.integer(6) }, (_, i) => {
+        return { name: `s${i}`, tokens: 1 + random.integer(500), weight: random.integer(4) === 0 && i > 0 ? 0 : 0.1 + random.uniform() };
+      });
+      const [budget, maxEpochs] = [random.integer(3000), 1 + random.integer(4)];
+      const plan = planMixture(sources, budget, { maxEpochs });
+      const given = plan.reduce((sum, { trained }) => sum + trained, 0);
+      const all = sources.reduce((sum, { tokens, weight }) => sum + (weight > 0 ? maxEpochs * tokens : 0), 0);
+      expect(given).toBeCloseTo(Math.min(budget, all), 6);
+      // Whoever is not full gives as much for its weight as the others, and nobody who is full gives more.
+      const rates = plan.map(({ trained }, i) => trained / sources[i]!.weight);
+      const open = rates.filter((_, i) => sources[i]!.weight > 0 && plan[i]!.epochs < maxEpochs - 1e-9);
+      for (const { epochs } of plan) expect(epochs).toBeLessThanOrEqual(maxEpochs + 1e-9);
+      for (const rate of open) expect(rate).toBeCloseTo(open[0]!, 6);
+      rates.forEach((rate, i) => sources[i]!.weight > 0 && open[0] !== undefined && expect(rate).toBeLessThanOrEqual(open[0] + 1e-6));
+      if (given > 0) expect(plan.reduce((sum, { share }) => sum + share, 0)).toBeCloseTo(1, 9);
+    }
+    expect(() => planMixture([{ name: 'a', tokens: 1 }], 1, { maxEpochs: 0 })).toThrow(/maxEpochs must be above 0, got 0/);
+  });
+
   it("of BloombergGPT is the paper's", () => {
     const plan = planMixture(bloombergGPT, 569e9);
     const finPile = plan.filter(({ name }) => name.startsWith('FinPile')).reduce((sum, { share }) => sum + share, 0);

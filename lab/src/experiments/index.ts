@@ -1,21 +1,27 @@
 /** @file Experiments that notebooks show and the command line runs in full. */
 import { LabError } from '../base/index.ts';
 import { runExperiment, type Experiment, type ExperimentOptions, type Finding } from './experiment.ts';
+import { extractionExperiment } from './extraction.ts';
 import { frontierExperiment } from './frontier/index.ts';
+import { hallucinationExperiment } from './hallucination/index.ts';
 import { peftTableExperiment } from './peft-table.ts';
 import { quantizationTableExperiment } from './quantization-table.ts';
 import { sentimentModelExperiment } from './sentiment-model.ts';
 import { studyModelExperiment } from './study-model.ts';
 
 export * from './experiment.ts';
+export * from './extraction.ts';
 export * from './frontier/index.ts';
+export * from './hallucination/index.ts';
 export * from './peft-table.ts';
 export * from './quantization-table.ts';
 export * from './sentiment-model.ts';
 export * from './study-model.ts';
 
 export const experiments = {
+  extraction: extractionExperiment,
   frontier: frontierExperiment,
+  hallucination: hallucinationExperiment,
   'peft-table': peftTableExperiment,
   'quantization-table': quantizationTableExperiment,
   'sentiment-model': sentimentModelExperiment,

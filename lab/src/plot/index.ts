@@ -7,6 +7,7 @@ export * from './grid-plot.ts';
 export { heatmap } from './heatmap.ts';
 export type { Grid, HeatmapOptions } from './heatmap.ts';
 export * from './interval-chart.ts';
+export * from './intervals.ts';
 export * from './live.ts';
 export * from './quadratic-contours.ts';
 export * from './roofline.ts';

@@ -11,3 +11,4 @@ export * from './loss-scale.ts';
 export * from './optimizer.ts';
 export type { CheckpointOptions, StepReport, TrainOptions, TrainResult, ValidationOptions } from './options.ts';
 export * from './schedule.ts';
+export * from './sentence-completion.ts';

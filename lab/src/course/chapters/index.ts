@@ -13,6 +13,7 @@ import { chapter as quantizationAwareTraining } from './09-quantization-aware-tr
 import { chapter as peft } from './10-peft.ts';
 import { chapter as rlhf } from './11-rlhf.ts';
 import { chapter as withoutRL } from './12-without-rl.ts';
+import { chapter as hallucination } from './13-hallucination.ts';
 
 export const chapters: readonly Chapter[] = [
   welcome,
@@ -28,4 +29,5 @@ export const chapters: readonly Chapter[] = [
   peft,
   rlhf,
   withoutRL,
+  hallucination,
 ];
