@@ -4,9 +4,8 @@
  */
 import { policyOf, ppo, rollout, ScoreModel, type PPOReport } from '../align/index.ts';
 import { Random } from '../base/index.ts';
-import { quantile } from '../evaluate/bootstrap.ts';
 import { presets, Transformer } from '../model/index.ts';
-import { measure, type BenchRow, type Times } from './measure.ts';
+import { measure, timesOf, type BenchRow } from './measure.ts';
 
 const [PROMPTS, VOCAB_SIZE, MAX_TOKENS] = [16, 512, 32];
 const RUNS = { warmUp: 1, leastRuns: 5, mostRuns: 20, budgetMs: 8000 };
@@ -60,11 +59,6 @@ async function iterationSplit(model: Transformer, backend: string): Promise<Benc
     values.dispose();
     judge.dispose();
   }
-}
-
-function timesOf(milliseconds: readonly number[], peakBytes: number): Times {
-  const sorted = milliseconds.toSorted((a, b) => a - b);
-  return { medianMs: quantile(sorted, 0.5), minMs: sorted[0]!, maxMs: sorted.at(-1)!, peakBytes };
 }
 
 function randomPrompts(count: number): number[][] {

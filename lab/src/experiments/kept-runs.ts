@@ -14,9 +14,9 @@ export class KeptRuns<Run> {
     this.#runs = runs;
   }
 
-  /** Those in a folder: none where nothing was kept, or where the file is damaged. */
-  static async in<Run>(folder: string): Promise<KeptRuns<Run>> {
-    const path = join(folder, 'runs.json');
+  /** Those in a file of a folder: none where nothing was kept, or where it is damaged. */
+  static async in<Run>(folder: string, file = 'runs.json'): Promise<KeptRuns<Run>> {
+    const path = join(folder, file);
     try {
       const runs: unknown = JSON.parse(await readText(path));
       return new KeptRuns(path, Array.isArray(runs) ? (runs as Run[]) : []);

@@ -2,14 +2,13 @@
  * @file All methods of parameter-efficient fine-tuning on one model and one task, in one table: what each trains, how well it
  * learns, what it forgets, and what it costs, in training and in use.
  */
-import { join } from 'node:path';
 import { answeredMoods, sentimentStudy, type SentimentStudy } from './sentiment-model.ts';
 import type { Experiment, ExperimentContext, ExperimentSize } from './experiment.ts';
+import { KeptRuns } from './kept-runs.ts';
 import { completionBatch, supervisedFineTuning } from '../align/index.ts';
 import { tf } from '../backend/index.ts';
 import { LabError, Progress } from '../base/index.ts';
 import { sequentialBatches, TokenDataset, type Batch } from '../data/index.ts';
-import { readText, writeAtomically } from '../files/index.ts';
 import type { Transformer } from '../model/index.ts';
 import { Linear } from '../nn/index.ts';
 import { adapt, AdaptedLinear, singularValues, type Adapted, type AdaptationOptions } from '../peft/index.ts';
@@ -159,17 +158,15 @@ class Table {
     const before = { accuracy: await this.#accuracy(model), newsLoss };
     const more = this.#settings.ranks.map((rank): Method => ({ ...lora, name: `LoRA, rank ${rank}`, options: loraOf(rank) }));
     const work = [...METHODS, ...more];
-    const path = join(this.#context.folder, 'rows.json');
-    const rows = await readRows(path);
+    const rows = await KeptRuns.in<PEFTRow>(this.#context.folder, 'rows.json');
     const { quiet } = this.#context;
-    const progress = new Progress({ total: work.length, from: rows.length, label: 'table', unit: 'rows', quiet });
-    for (const method of work.slice(rows.length)) {
-      rows.push(await this.#row(method, newsLoss));
-      await writeAtomically(path, [Buffer.from(JSON.stringify(rows))]);
-      progress.update(rows.length, describeRows(rows.slice(-1)));
+    const progress = new Progress({ total: work.length, from: rows.all.length, label: 'table', unit: 'rows', quiet });
+    for (const method of work.slice(rows.all.length)) {
+      await rows.add(await this.#row(method, newsLoss));
+      progress.update(rows.all.length, describeRows(rows.all.slice(-1)));
     }
     progress.done();
-    return { before, spectrumLayer: layerOf(model), rows };
+    return { before, spectrumLayer: layerOf(model), rows: rows.all };
   }
 
   async #row(method: Method, newsLoss: number): Promise<PEFTRow> {
@@ -303,15 +300,6 @@ function canMerge(adapted: Adapted): boolean {
     return true;
   } catch (error) {
     if (error instanceof LabError) return false;
-    throw error;
-  }
-}
-
-async function readRows(path: string): Promise<PEFTRow[]> {
-  try {
-    return JSON.parse(await readText(path)) as PEFTRow[];
-  } catch (error) {
-    if (error instanceof LabError || error instanceof SyntaxError) return [];
     throw error;
   }
 }

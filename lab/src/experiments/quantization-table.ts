@@ -2,11 +2,9 @@
  * @file All ways of quantization on one model, in one table: rounding to nearest, GPTQ, AWQ and LLM-QAT, by the bits of
  * weights, and by those of weights, activations, and keys and values.
  */
-import { join } from 'node:path';
 import { tf } from '../backend/index.ts';
-import { LabError, Progress } from '../base/index.ts';
+import { Progress } from '../base/index.ts';
 import { sequentialBatches, TokenDataset, type Batch } from '../data/index.ts';
-import { readText, writeAtomically } from '../files/index.ts';
 import { tokensTensor, type Transformer } from '../model/index.ts';
 import type { BitWidth } from '../ops/index.ts';
 import {
@@ -23,6 +21,7 @@ import {
 } from '../quantize/index.ts';
 import { evaluateLoss } from '../train/index.ts';
 import type { Experiment, ExperimentContext, ExperimentSize } from './experiment.ts';
+import { KeptRuns } from './kept-runs.ts';
 import { studyModel, type Study } from './study-model.ts';
 
 export interface QuantizationTableSettings {
@@ -149,7 +148,7 @@ class Table {
     this.#calibration = calibrationBatches(study.training, { sequences: settings.calibrationSequences, contextLength });
   }
 
-  async rows(): Promise<QuantizationRow[]> {
+  async rows(): Promise<readonly QuantizationRow[]> {
     const { weightBits, trainedWeightBits, triples } = this.#settings;
     const floats: Bits = { weights: null, activations: null, keyValues: null };
     const work: [method: string, bits: Bits][] = [['floats', floats]];
@@ -159,18 +158,17 @@ class Table {
     for (const method of ['RTN', 'GPTQ', 'LLM-QAT']) {
       for (const [weights, activations, keyValues] of triples) work.push([method, { weights, activations, keyValues }]);
     }
-    const path = join(this.#context.folder, 'rows.json');
-    const rows = await readRows(path);
+    const rows = await KeptRuns.in<QuantizationRow>(this.#context.folder, 'rows.json');
     const { quiet } = this.#context;
-    const progress = new Progress({ total: work.length, from: rows.length, label: 'table', unit: 'rows', quiet });
-    for (const [method, bits] of work.slice(rows.length)) {
-      rows.push({ method, ...bits, ...(await this.#measured(method, bits)) });
+    const progress = new Progress({ total: work.length, from: rows.all.length, label: 'table', unit: 'rows', quiet });
+    for (const [method, bits] of work.slice(rows.all.length)) {
+      const measures = await this.#measured(method, bits);
       this.#context.throwIfInterrupted();
-      await writeAtomically(path, [Buffer.from(JSON.stringify(rows))]);
-      progress.update(rows.length, describeRows(rows.slice(-1)));
+      await rows.add({ method, ...bits, ...measures });
+      progress.update(rows.all.length, describeRows(rows.all.slice(-1)));
     }
     progress.done();
-    return rows;
+    return rows.all;
   }
 
   async #measured(method: string, bits: Bits): Promise<Measures> {
@@ -231,15 +229,6 @@ async function shareOfSameChoices(model: Transformer, other: Transformer, batche
     equal.dispose();
   }
   return same / all;
-}
-
-async function readRows(path: string): Promise<QuantizationRow[]> {
-  try {
-    return JSON.parse(await readText(path)) as QuantizationRow[];
-  } catch (error) {
-    if (error instanceof LabError || error instanceof SyntaxError) return [];
-    throw error;
-  }
 }
 
 function describeRows(rows: readonly QuantizationRow[]): string {

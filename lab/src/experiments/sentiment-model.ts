@@ -7,12 +7,13 @@ import { join } from 'node:path';
 import { tf } from '../backend/index.ts';
 import { LabError, Random } from '../base/index.ts';
 import { completionBatch, type Sample } from '../align/index.ts';
-import { randomBatches, sequentialBatches, TokenDataset, type BatchOptions } from '../data/index.ts';
-import { Transformer, type TransformerPreset } from '../model/index.ts';
+import { TokenDataset } from '../data/index.ts';
+import type { Transformer, TransformerPreset } from '../model/index.ts';
 import { BPETokenizer, type Tokenizer } from '../tokenizer/index.ts';
-import { evaluateLoss, loadModel, train } from '../train/index.ts';
+import { loadModel } from '../train/index.ts';
 import { marketKnowledge, marketSentiments, type MarketKnowledge, type MarketSentiment } from '../worlds/index.ts';
 import { runExperiment, type Experiment, type ExperimentOptions } from './experiment.ts';
+import { CHECKPOINT, trainedModel } from './trained-model.ts';
 
 /** What the model can answer. */
 export const moods = ['negative', 'neutral', 'positive'] as const;
@@ -38,7 +39,6 @@ export interface SentimentResult {
   readonly validationLoss: number;
 }
 
-const CHECKPOINT = 'model.safetensors';
 const QUESTION = ' The mood is';
 const feelings: Readonly<Record<string, string>> = {
   negative: ' Investors are sorry.',
@@ -80,20 +80,8 @@ export const sentimentModelExperiment: Experiment<SentimentSettings, SentimentRe
       seed: 1,
     },
   },
-  async run(settings, { folder, quiet, throwIfInterrupted }) {
-    const { training, validation, tokenizer } = newsText(settings);
-    const { model: preset, batchSize, steps, learningRate, seed } = settings;
-    const model = new Transformer({ ...preset, vocabSize: tokenizer.vocabSize, seed });
-    const sizes: BatchOptions = { batchSize, contextLength: preset.contextLength };
-    const checkpoint = { path: join(folder, CHECKPOINT), every: 500, resume: true, tokenizer };
-    try {
-      await train(model, randomBatches(training, { ...sizes, seed }), { steps, learningRate, checkpoint, quiet });
-      throwIfInterrupted();
-      const validationLoss = await evaluateLoss(model, sequentialBatches(validation, sizes));
-      return { parameters: model.parameterCount(), validationLoss };
-    } finally {
-      model.dispose();
-    }
+  async run(settings, context) {
+    return trainedModel(newsText(settings), settings, context);
   },
   describe: ({ parameters, validationLoss }) =>
     `${parameters.toLocaleString('en')} parameters, ${validationLoss.toFixed(4)} nats per token of news`,

@@ -2,12 +2,13 @@
  * @file The model that the chapters on quantization take apart: trained here, once, on real text; in its small form on stories.
  */
 import { join } from 'node:path';
-import { randomBatches, sequentialBatches, shakespeare, TokenDataset, type BatchOptions } from '../data/index.ts';
-import { Transformer, type TransformerPreset } from '../model/index.ts';
+import { shakespeare, TokenDataset } from '../data/index.ts';
+import type { Transformer, TransformerPreset } from '../model/index.ts';
 import { CharacterTokenizer, type Tokenizer } from '../tokenizer/index.ts';
-import { evaluateLoss, loadModel, train } from '../train/index.ts';
+import { loadModel } from '../train/index.ts';
 import { storiesText } from '../worlds/index.ts';
 import { runExperiment, type Experiment, type ExperimentOptions } from './experiment.ts';
+import { CHECKPOINT, trainedModel } from './trained-model.ts';
 
 export interface StudySettings {
   readonly text: 'stories' | 'shakespeare';
@@ -24,7 +25,6 @@ export interface StudyResult {
   readonly validationLoss: number;
 }
 
-const CHECKPOINT = 'model.safetensors';
 const TRAINING_SHARE = 0.9;
 
 export const studyModelExperiment: Experiment<StudySettings, StudyResult> = {
@@ -49,20 +49,8 @@ export const studyModelExperiment: Experiment<StudySettings, StudyResult> = {
       seed: 1,
     },
   },
-  async run(settings, { folder, quiet, throwIfInterrupted }) {
-    const { tokenizer, training, validation } = await studyText(settings);
-    const { model: preset, batchSize, steps, learningRate, seed } = settings;
-    const model = new Transformer({ ...preset, vocabSize: tokenizer.vocabSize, seed });
-    const sizes: BatchOptions = { batchSize, contextLength: preset.contextLength };
-    const checkpoint = { path: join(folder, CHECKPOINT), every: 500, resume: true, tokenizer };
-    try {
-      await train(model, randomBatches(training, { ...sizes, seed }), { steps, learningRate, checkpoint, quiet });
-      throwIfInterrupted();
-      const validationLoss = await evaluateLoss(model, sequentialBatches(validation, sizes));
-      return { parameters: model.parameterCount(), validationLoss };
-    } finally {
-      model.dispose();
-    }
+  async run(settings, context) {
+    return trainedModel(await studyText(settings), settings, context);
   },
   describe: ({ parameters, validationLoss }) =>
     `${parameters.toLocaleString('en')} parameters, ${validationLoss.toFixed(4)} nats per character on the validation text`,
